@@ -1,0 +1,118 @@
+"""What a person sees: one-line errors with exit code 2, progress on standard error, results on standard output."""
+
+import contextlib
+import functools
+import io
+import itertools
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+"""Everything a person reads goes to standard error; standard output carries results for programs."""
+
+
+def run_cli(name: str, commands: Mapping[str, Callable[[list[str]], None]], argv: list[str]) -> NoReturn:
+    """Run the command that the arguments name and exit: 0 done, 2 unusable input, 1 anything else (with a traceback).
+
+    Wrong input is a `ValueError` everywhere in this project; its message says what is wrong and what to do. Set
+    ``PERENNIAL_TRACEBACK=1`` to see where it was raised.
+
+    Args:
+        name: How the program is called, for the help text, such as ``python -m pretrain``.
+        commands: Name to function of the remaining arguments; the first line of its docstring is its help.
+        argv: The arguments, without the program's name.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, commands))
+        print(f"usage: {name} COMMAND ...   ({name} COMMAND --help shows its options)\n")
+        for command, function in commands.items():
+            print(f"  {command:<{width}}  {(function.__doc__ or '').strip().splitlines()[0]}")
+        sys.exit(0 if argv else 2)
+    if argv[0] not in commands:
+        _fail(f"{name} has no command {argv[0]!r}; it has: {', '.join(commands)}")
+    try:
+        commands[argv[0]](argv[1:])
+    except ValueError as error:
+        if os.environ.get("PERENNIAL_TRACEBACK"):
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to go on")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def command(function: Callable[..., None], program: str) -> Callable[[list[str]], None]:
+    """Turn a typed function into a command: its parameters become options, its docstring the help.
+
+    Args:
+        function: Its annotations and the ``Args`` of its docstring describe the options.
+        program: How the command is called, for the help text.
+    """
+
+    @functools.wraps(function)
+    def run(argv: list[str]) -> None:
+        complaint = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(complaint):
+                call = tyro.cli(_delayed(function), prog=program, args=argv)
+        except SystemExit as stop:
+            if stop.code:
+                raise ValueError(_first_line(complaint.getvalue())) from stop
+            raise
+        call()
+
+    return run
+
+
+def _delayed(function: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """Make a function of the same signature that only remembers its arguments: what it prints is not tyro's output."""
+
+    @functools.wraps(function)
+    def remember(*args: Any, **kwargs: Any) -> Callable[[], None]:
+        return functools.partial(function, *args, **kwargs)
+
+    return remember
+
+
+def _first_line(box: str) -> str:
+    """Take the message out of the box that tyro draws around it, with the first of its suggestions."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # the first line is the border with the title
+    groups = itertools.groupby(lines, key=lambda line: set(line) <= set("─╰╯-"))  # "-" where the terminal is ASCII
+    sections = [" ".join(" ".join(group).split()) for is_rule, group in groups if not is_rule]
+    message = sections[0]
+    message = message[message.index(": ") + 2 :] if message.startswith("Error parsing config") else message
+    suggestion = re.search(r"Perhaps you meant: *(--\S+)", " ".join(sections[1:]))
+    return message + (f"; perhaps you meant {suggestion[1]}" if suggestion else "") + "; --help lists the options"
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """Print a result for programs: one line of JSON, the last on standard output."""
+    sys.stderr.flush()
+    print(json.dumps(result, allow_nan=False), flush=True)
+
+
+def progress_bar() -> Progress:
+    """Make a progress bar on standard error, with its description, count, and remaining time."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )

@@ -1,0 +1,32 @@
+"""What evaluation asks of a model: images in, features out. Nothing here knows how a model is built or trained."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Embedder(Protocol):
+    """A frozen model that turns images of people into points of the unit sphere."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights: equal fingerprints mean comparable features. Stored beside every feature."""
+        ...
+
+    @property
+    def embedding_size(self) -> int:
+        """Number of components D of a feature."""
+        ...
+
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Embed images; the embedder resizes and normalises them itself.
+
+        Args:
+            images: RGB, uint8 [H, W, 3], each of any size.
+
+        Returns:
+            float32 [N, D], rows of norm 1, in the order of the images.
+        """
+        ...

@@ -1,0 +1,65 @@
+"""Checkpoints are data and not code: tensors in safetensors, the rest in JSON. Loading one never runs anything."""
+
+import json
+import os
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pretrain.config import PretrainConfig, differences, from_json, to_json
+from pretrain.step import Learner
+
+
+def save_checkpoint(folder: str, learner: Learner, step: int) -> None:
+    """Write everything that a run needs to go on after `step` into an empty local folder.
+
+    The order of clips, pairs and augmentations needs no state: it follows from the seed and the step.
+    """
+    save_file(_contiguous(learner.encoder.state_dict()), os.path.join(folder, "model.safetensors"))
+    moments: dict[str, Tensor] = {}
+    for name, parameter in learner.encoder.named_parameters():
+        for key, value in learner.optimizer.state.get(parameter, {}).items():
+            moments[f"{name}/{key}"] = value
+    save_file(_contiguous(moments), os.path.join(folder, "optimizer.safetensors"))
+    state = {"step": step, "total_steps": learner.total_steps, "config": to_json(learner.config)}
+    with open(os.path.join(folder, "state.json"), "w") as stream:
+        json.dump(state, stream, indent=2)
+
+
+def load_checkpoint(folder: str, learner: Learner) -> int:
+    """Restore a run from a local checkpoint folder and return the step after which it was written.
+
+    Raises:
+        ValueError: If the checkpoint belongs to another configuration.
+    """
+    config, state = read_state(folder)
+    changed = differences(config, learner.config)
+    if changed:
+        raise ValueError(f"the checkpoint in {folder} belongs to another configuration ({'; '.join(changed)})")
+    learner.encoder.load_state_dict(load_file(os.path.join(folder, "model.safetensors")))
+    moments = load_file(os.path.join(folder, "optimizer.safetensors"))
+    for name, parameter in learner.encoder.named_parameters():
+        entries = {
+            key: moments[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in moments
+        }
+        learner.optimizer.state[parameter] = {
+            key: value if key == "step" else value.to(parameter.device) for key, value in entries.items()
+        }
+    return int(state["step"])
+
+
+def read_state(folder: str) -> tuple[PretrainConfig, dict[str, Any]]:
+    """Read the configuration and the step of a local checkpoint folder."""
+    with open(os.path.join(folder, "state.json")) as stream:
+        state = json.load(stream)
+    return from_json(PretrainConfig, state["config"]), state
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy to the CPU in plain memory order, which is all that safetensors stores."""
+    return {
+        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()
+        for name, tensor in tensors.items()
+    }

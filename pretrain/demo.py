@@ -1,0 +1,158 @@
+"""The whole chain on a drawn street, from video to a report, for people without data or a GPU.
+
+Everything is done through the functions behind the commands; nothing here is special to the demo but its sizes.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from cluster import session, storage
+from cluster.console import console
+from evaluation.datasets import read_dataset
+from evaluation.embedder import Embedder
+from evaluation.features import Features, write_features
+from evaluation.histogram import HistogramEmbedder
+from evaluation.pipeline import embed_dataset
+from evaluation.retrieval import RetrievalResult
+from evaluation.scoring import score, summarise
+from pretrain.audit import Auditor, read_truth
+from pretrain.config import IngestConfig, PretrainConfig, fingerprint, to_json
+from pretrain.demo_report import NAMES, Findings, write_demo_report
+from pretrain.export import export, export_untrained
+from pretrain.ingest.clips import ClipReader, list_clips
+from pretrain.ingest.pipeline import prepare_videos
+from pretrain.model_directory import load_embedder
+from pretrain.recipes import infonce_tiny, isr_tiny
+from pretrain.street.config import StreetConfig
+from pretrain.street.write import write_street
+from pretrain.train import train
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DemoConfig:
+    """Sizes of the demo."""
+
+    out: str = "out/demo"
+    """Where everything goes: a local folder."""
+    seed: int = 0
+    """Seed of the street, of the weights and of the training."""
+    size: Literal["full", "quick"] = "full"
+    """full: minutes, and the numbers of the README. quick: a check that everything works; its numbers mean nothing."""
+
+
+def street_of(config: DemoConfig) -> StreetConfig:
+    """The street of a demo."""
+    if config.size == "quick":
+        return StreetConfig(seed=config.seed, identities=12, test_identities=6, cameras=3, seconds=12)
+    return StreetConfig(seed=config.seed, identities=240, test_identities=40, cameras=6, seconds=120)
+
+
+def run_of(config: DemoConfig, base: PretrainConfig) -> PretrainConfig:
+    """A training of the demo; both compared trainings differ in the loss alone."""
+    run = replace(base, seed=config.seed, checkpoint_every=200)
+    return replace(run, epochs=2, batch_pairs=4, log_every=1) if config.size == "quick" else run
+
+
+INGEST = IngestConfig(detector="motion", stride=2, clip_seconds=3.0, segment_seconds=60.0, min_height=48)
+"""The demo's videos are small and have 10 frames per second."""
+
+
+def run_demo(config: DemoConfig) -> dict[str, Any]:
+    """Run the chain and write `report.html` and `summary.json`.
+
+    Returns:
+        The content of the summary.
+
+    Raises:
+        ValueError: If the folder belongs to another demo.
+    """
+    out = os.path.abspath(config.out)
+    _claim(out, config)
+    started = time.perf_counter()
+    step = _announcer(started)
+    street, clips = f"{out}/street", f"{out}/clips"
+    step("drawing a street: people who walk past cameras, as MP4 files")
+    if not os.path.exists(f"{street}/truth.csv"):
+        write_street(street_of(config), street, processes=2)
+    session.connect()
+    step("prepare: decoding, finding people by motion, cutting them out")
+    ingested = prepare_videos([street], clips, INGEST)
+    runs = {"infonce": run_of(config, infonce_tiny()), "isr": run_of(config, isr_tiny())}
+    for name, run in runs.items():
+        step(f"train {run.recipe}: pairs from neighbouring frames, no labels")
+        train(run, clips, f"{out}/runs/{name}")
+        export(f"{out}/runs/{name}", f"{out}/models/{name}")
+    export_untrained(runs["isr"], f"{out}/models/random")
+    step("evaluation: unseen people, across cameras")
+    features = {name: _embed(name, out, street) for name in NAMES}
+    results = {name: score(value) for name, value in features.items()}
+    step("audit: mined pairs against the truth")
+    auditors = {name: _audit(name, out, clips, street) for name in NAMES}
+    seconds = time.perf_counter() - started
+    summary = _summarise(config, results, auditors, ingested, seconds)
+    write_demo_report(f"{out}/report.html", Findings(config.seed, out, results, features, auditors, ingested))
+    storage.write_json(f"{out}/summary.json", summary)
+    console.print(f"\nreport: {out}/report.html ({seconds / 60:.1f} minutes)")
+    return summary
+
+
+def _claim(out: str, config: DemoConfig) -> None:
+    """Refuse to mix two demos in one folder; the same demo goes on where it stopped."""
+    parts = (street_of(config), run_of(config, isr_tiny()), run_of(config, infonce_tiny()), INGEST)
+    mine = {"demo": [fingerprint(part) for part in parts], "street": to_json(street_of(config))}
+    location = f"{out}/demo.json"
+    if storage.exists(location) and storage.read_json(location) != mine:
+        raise ValueError(f"{out} holds another demo (other size, seed or version); remove it or give another --out")
+    storage.write_json(location, mine)
+
+
+def _announcer(started: float) -> Callable[[str], None]:
+    def announce(text: str) -> None:
+        console.print(f"[bold]{time.perf_counter() - started:5.0f} s[/bold]  {text}")
+
+    return announce
+
+
+def _embed(name: str, out: str, street: str) -> Features:
+    location = f"{out}/models/{name}"
+    make: Callable[[], Embedder] = HistogramEmbedder if name == "histogram" else lambda: load_embedder(location)
+    features = embed_dataset(
+        read_dataset(f"market1501:{street}"), make, num_workers=session.usable_workers(), batch_size=64
+    )
+    write_features(f"{out}/features/{name}.parquet", features)
+    return features
+
+
+def _audit(name: str, out: str, clips: str, street: str) -> Auditor:
+    embedder = HistogramEmbedder() if name == "histogram" else load_embedder(f"{out}/models/{name}")
+    loss = isr_tiny().loss
+    kind = "margin" if loss.reliability == "conf" else loss.reliability
+    auditor = Auditor(embedder, read_truth(f"{street}/truth.csv"), interval=1.0, reliability=kind, tau_r=loss.tau_r)
+    reader = ClipReader()
+    for address in list_clips(clips):
+        auditor.add(reader.read(address.location, address.row_group))
+    return auditor
+
+
+def _summarise(
+    config: DemoConfig,
+    results: dict[str, RetrievalResult],
+    auditors: dict[str, Auditor],
+    ingested: dict[str, Any],
+    seconds: float,
+) -> dict[str, Any]:
+    audits = {name: auditor.result() for name, auditor in auditors.items()}
+    return {
+        "retrieval": {name: summarise(result) for name, result in results.items()},
+        "pairs": {
+            name: {"precision": audit.precision, "recall": audit.recall, "reliability_auroc": audit.reliability_auroc}
+            for name, audit in audits.items()
+        },
+        "clips": ingested["totals"],
+        "seed": config.seed,
+        "size": config.size,
+        "seconds": round(seconds, 1),
+    }

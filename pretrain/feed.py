@@ -1,0 +1,119 @@
+"""From clips to training samples: the order of clips, the two frames of a pair, their crops. Knows nothing of Ray.
+
+A run is one long list of draws, numbered from 0. Which clip a draw uses, which frames, and how the crops are changed
+depend on the seed and that number alone: any process gives the same sample, and a resumed run goes on where it was.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torchvision.transforms import v2
+
+from evaluation.images import decode_image
+from pretrain.augment import augment
+from pretrain.config import PairConfig
+
+
+def epoch_order(video_of_clip: NDArray[np.int64], *, seed: int, epoch: int, pairs_per_clip: int) -> NDArray[np.int64]:
+    """Order the clips of one epoch at random, with each video spread evenly over it.
+
+    So neighbours in the order, which become a batch, come from different videos as far as there are enough.
+
+    Args:
+        video_of_clip: [C] number of the video of each clip.
+        seed: Seed of the run.
+        epoch: From 0.
+        pairs_per_clip: How often each clip appears.
+
+    Returns:
+        int64 [C * pairs_per_clip] positions of clips.
+    """
+    rng = np.random.default_rng((seed, epoch, 0x0EDE))
+    clips = np.tile(np.arange(len(video_of_clip)), pairs_per_clip)
+    shuffled = rng.permutation(clips)
+    place = np.empty(len(shuffled))
+    video = video_of_clip[shuffled]
+    for number in np.unique(video):
+        members = np.flatnonzero(video == number)
+        place[members] = (np.arange(len(members)) + rng.random(len(members))) / len(members)
+    return shuffled[np.argsort(place, kind="stable")]
+
+
+def draw_interval(
+    times: NDArray[np.float64], rng: np.random.Generator, *, shortest: float, longest: float
+) -> tuple[int, int]:
+    """Choose two frames of a clip whose distance in time is drawn uniformly from a range.
+
+    An interval is drawn first; among all pairs of frames in the range, the nearest to it are equally likely. If no
+    pair lies in the range, the pair nearest to the range is taken: a short clip still takes part.
+
+    Args:
+        times: [T >= 2] seconds, increasing.
+        rng: Source of randomness.
+        shortest: Least distance in seconds.
+        longest: Greatest distance in seconds.
+
+    Returns:
+        Positions of the earlier and the later frame.
+    """
+    first, second = np.triu_indices(len(times), k=1)
+    distance = times[second] - times[first]
+    wanted = rng.uniform(shortest, longest)
+    outside = np.maximum(0.0, np.maximum(shortest - distance, distance - longest))
+    # Whole multiples of the frame distance: equal up to rounding.
+    cost = np.round(np.where(outside > 1e-9, 1e6 * (1 + outside), np.abs(distance - wanted)), 6)
+    best = np.flatnonzero(cost == cost.min())
+    choice = int(rng.choice(best))
+    return int(first[choice]), int(second[choice])
+
+
+def frame_times(clip: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the times of a clip's frames in seconds."""
+    return np.array([frame["time_seconds"] for frame in clip["frames"]], dtype=np.float64)
+
+
+def crop_images(frame: dict[str, Any]) -> list[NDArray[np.uint8]]:
+    """Decode the crops of a frame, RGB uint8 [h, w, 3].
+
+    Raises:
+        ValueError: If a stored crop is damaged.
+    """
+    images = [decode_image(crop["jpeg"]) for crop in frame["crops"]]
+    if any(image is None for image in images):
+        raise ValueError(f"a crop of frame {frame['frame_index']} is damaged; prepare the clips again")
+    return [image for image in images if image is not None]
+
+
+def make_sample(
+    clip: dict[str, Any], config: PairConfig, transform: v2.Compose, *, seed: int, draw: int
+) -> dict[str, Any]:
+    """Make one training sample.
+
+    Args:
+        clip: A row of the clips schema.
+        config: Which intervals.
+        transform: From `make_transform`.
+        seed: Seed of the run.
+        draw: Number of the draw in the run; the sample depends on it and the seed alone.
+
+    Returns:
+        ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the augmented crops of the two frames.
+    """
+    rng = np.random.default_rng((seed, draw))
+    first, second = draw_interval(
+        frame_times(clip), rng, shortest=config.min_interval_seconds, longest=config.max_interval_seconds
+    )
+    return {
+        "x": augment(crop_images(clip["frames"][first]), transform, rng).numpy(),
+        "y": augment(crop_images(clip["frames"][second]), transform, rng).numpy(),
+    }
+
+
+def collate(
+    x: Sequence[NDArray[np.uint8]], y: Sequence[NDArray[np.uint8]]
+) -> tuple[NDArray[np.uint8], list[int], list[int]]:
+    """Join the samples of a batch: all first frames' crops, then all second frames', and the counts of each pair."""
+    images = np.concatenate([*x, *y])
+    return images, [len(part) for part in x], [len(part) for part in y]

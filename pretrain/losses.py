@@ -1,0 +1,201 @@
+"""The reliability-guided contrastive loss over matched pairs.
+
+Shape legend: P matched pairs whose loss is wanted (this process); G matched pairs gathered from all processes, in the
+order of ranks; D embedding size. The P pairs are rows ``offset .. offset + P`` of the G.
+
+The paper's formula is not available to us. What is confirmed: positives are matched crops of two frames, wrong matches
+stay in the loss, and reliable ones dominate it. The rest is this project's design (specification ISR 1.7.3).
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def candidate_mask(pair_P: Tensor, pair_G: Tensor, video_P: Tensor, video_G: Tensor, *, offset: int) -> Tensor:
+    """Which gathered pairs may stand in the softmax of each pair (specification ISR 1.7.3, candidate set).
+
+    The definition, as a loop::
+
+        for p in range(P):
+            for g in range(G):
+                is_own = g == offset + p
+                mask[p, g] = is_own or pair[g] == pair[p] or video[g] != video[p]
+
+    So pairs of the same video from another moment are left out: they may show the same person. All other people of the
+    same two frames are certain negatives, people of other videos nearly so.
+
+    Args:
+        pair_P: int64, number of the frame pair of each row, unique over all processes.
+        pair_G: The same for the gathered rows.
+        video_P: int64, number of the video of each row.
+        video_G: The same for the gathered rows.
+        offset: Where this process's rows begin among the gathered.
+
+    Returns:
+        bool [P, G]; the own positive is always inside.
+    """
+    mask_PG = (pair_P[:, None] == pair_G[None]) | (video_P[:, None] != video_G[None])
+    own_P = torch.arange(len(pair_P), device=pair_P.device)
+    mask_PG[own_P, own_P + offset] = True
+    return mask_PG
+
+
+def mask_close_in_pair(
+    mask_PG: Tensor, similarity_PG: Tensor, pair_P: Tensor, pair_G: Tensor, *, offset: int, margin: float
+) -> Tensor:
+    """Take in-pair negatives out of the softmax that are nearly as similar as the positive (`mask_same_pair_cross`).
+
+    If the match is wrong, the true partner stands among them, and pushing it away would be the worst thing to do::
+
+        for p, g in pairs of the same frame pair, g != offset + p:
+            if similarity[p, g] > similarity[p, offset + p] - margin:
+                mask[p, g] = False
+
+    The choice of columns is made without gradient, and a masked column gets none.
+    """
+    own_P = torch.arange(len(pair_P), device=pair_P.device)
+    similarity_PG = similarity_PG.detach()
+    positive_P = similarity_PG[own_P, own_P + offset]
+    close_PG = (pair_P[:, None] == pair_G[None]) & (similarity_PG > positive_P[:, None] - margin)
+    close_PG[own_P, own_P + offset] = False
+    return mask_PG & ~close_PG
+
+
+def log_probability(similarity_PG: Tensor, mask_PG: Tensor, *, offset: int, tau: float) -> Tensor:
+    """Log-probability of each pair's own partner among its candidates (InfoNCE; van den Oord et al., 2018, eq. 4).
+
+    The definition, as a loop::
+
+        for p in range(P):
+            candidates = [similarity[p, g] / tau for g in range(G) if mask[p, g]]
+            result[p] = similarity[p, offset + p] / tau - log(sum(exp(c) for c in candidates))
+
+    Args:
+        similarity_PG: Cosine similarities.
+        mask_PG: bool, candidates; the own partner must be one.
+        offset: Column of the first row's partner.
+        tau: Divides the cosine; unitless, > 0.
+
+    Returns:
+        [P], <= 0, in nats.
+    """
+    precise = torch.promote_types(similarity_PG.dtype, torch.float32)
+    logit_PG = (similarity_PG.to(precise) / tau).masked_fill(~mask_PG, -torch.inf)
+    own_P = torch.arange(len(logit_PG), device=logit_PG.device)
+    return logit_PG.log_softmax(dim=1)[own_P, own_P + offset]
+
+
+def pair_log_probabilities(
+    x_PD: Tensor,
+    y_PD: Tensor,
+    x_GD: Tensor,
+    y_GD: Tensor,
+    pair_P: Tensor,
+    pair_G: Tensor,
+    video_P: Tensor,
+    video_G: Tensor,
+    *,
+    offset: int,
+    tau: float,
+    mask_same_pair_cross: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of both directions, ``log p(x -> y)`` and ``log p(y -> x)`` (specification ISR 1.7.3).
+
+    Args:
+        x_PD: Unit-norm embeddings of the first frames' matched crops.
+        y_PD: Their partners in the second frames, row by row.
+        x_GD: First frames' embeddings of all processes, gathered with gradient.
+        y_GD: Second frames' embeddings of all processes.
+        pair_P: Frame pair of each row, see `candidate_mask`.
+        pair_G: The same for the gathered rows.
+        video_P: Video of each row.
+        video_G: The same for the gathered rows.
+        offset: Where this process's rows begin among the gathered.
+        tau: Divides the cosine; unitless, > 0.
+        mask_same_pair_cross: Margin of `mask_close_in_pair`; None keeps all in-pair negatives.
+
+    Returns:
+        Two tensors [P].
+
+    Raises:
+        ValueError: If `tau` is not positive or the embedding sizes differ.
+    """
+    if tau <= 0:
+        raise ValueError(f"tau must be > 0, got {tau}")
+    if x_PD.shape != y_PD.shape or x_GD.shape != y_GD.shape or x_PD.shape[1:] != x_GD.shape[1:]:
+        raise ValueError(
+            f"x {tuple(x_PD.shape)} and y {tuple(y_PD.shape)} must agree, and so must gathered x {tuple(x_GD.shape)} "
+            f"and y {tuple(y_GD.shape)}, in rows and embedding size"
+        )
+    mask_PG = candidate_mask(pair_P, pair_G, video_P, video_G, offset=offset)
+    result: list[Tensor] = []
+    for query_PD, key_GD in ((x_PD, y_GD), (y_PD, x_GD)):
+        similarity_PG = query_PD @ key_GD.T
+        used_PG = mask_PG
+        if mask_same_pair_cross is not None:
+            used_PG = mask_close_in_pair(
+                mask_PG, similarity_PG, pair_P, pair_G, offset=offset, margin=mask_same_pair_cross
+            )
+        result.append(log_probability(similarity_PG, used_PG, offset=offset, tau=tau))
+    return result[0], result[1]
+
+
+def confidence_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
+    """`conf`: the product of both directions' probabilities in the loss's own softmax, without gradient."""
+    return (forward_P + backward_P).detach().exp()
+
+
+def reliability_weighted(
+    loss_P: Tensor,
+    reliability_P: Tensor,
+    *,
+    beta: float,
+    normalisation: Literal["self", "mean"],
+    weight_sum: Tensor,
+    count: Tensor,
+) -> Tensor:
+    """Weight each pair's loss by a power of its reliability (specification ISR 1.7.3, ``L_RC``).
+
+    The definition, as a loop over the pairs of all processes::
+
+        total = weight = 0
+        for p in all pairs:
+            w = reliability[p] ** beta            # no gradient
+            total += w * loss[p]
+            weight += w
+        return total / weight                     # "self"
+        return total / number of pairs            # "mean"
+
+    This process contributes its pairs to the total; the denominators are sums over all processes, so the sum of what
+    the processes return is the loss of the whole batch. With ``mean``, one direction and `conf`, the gradient is that
+    of generalised cross-entropy with q = beta (Zhang and Sabuncu, 2018).
+
+    Args:
+        loss_P: Loss of each pair.
+        reliability_P: In [0, 1].
+        beta: Exponent; 0 weighs all pairs alike.
+        normalisation: Which denominator.
+        weight_sum: Scalar, sum of the weights over all processes; see `pair_weights`.
+        count: Scalar, number of pairs over all processes.
+
+    Returns:
+        Scalar; 0 with gradient 0 if there is no pair, or no weight, anywhere.
+    """
+    weight_P = pair_weights(reliability_P, beta=beta)
+    denominator = weight_sum if normalisation == "self" else count
+    return (weight_P * loss_P).sum() / denominator.detach().clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def pair_weights(reliability_P: Tensor, *, beta: float) -> Tensor:
+    """Weight of each pair, ``reliability ** beta``, without gradient; 1 for beta 0, also where reliability is 0."""
+    return reliability_P.detach().pow(beta)
+
+
+def effective_share(weight_sum: Tensor, weight_square_sum: Tensor, count: Tensor) -> Tensor:
+    """How much of the batch takes part, ``(sum w)^2 / (N sum w^2)``: 1 for equal weights, 1/N if one pair has all.
+
+    A tiny value early in training means that the run has locked on to a few easy pairs.
+    """
+    return weight_sum.square() / (count * weight_square_sum).clamp_min(torch.finfo(torch.float32).tiny)

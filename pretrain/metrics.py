@@ -1,0 +1,49 @@
+"""The record of a run: JSON lines for programs, TensorBoard for people, and the reader of both's source."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from cluster import storage
+
+FILE = "metrics.jsonl"
+
+
+class MetricsLog:
+    """Appends records to ``metrics.jsonl`` and TensorBoard files in a local folder."""
+
+    def __init__(self, folder: str) -> None:
+        os.makedirs(folder, exist_ok=True)
+        self._lines = open(os.path.join(folder, FILE), "a", buffering=1)  # noqa: SIM115 - lives as long as the run
+        self._board = SummaryWriter(os.path.join(folder, "tensorboard"))
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record; it must have a ``step``."""
+        self._lines.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if name != "step":
+                self._board.add_scalar(name, value, record["step"])
+        self._board.flush()
+
+
+def read_metrics(run: str) -> list[dict[str, Any]]:
+    """Read the records of a run, one per step in order; after a resume the later record of a step counts.
+
+    Raises:
+        ValueError: If the run has none.
+    """
+    location = storage.join(run, FILE)
+    if not storage.exists(location):
+        raise ValueError(f"{run} holds no {FILE}; is it a run directory of python -m pretrain train?")
+    by_step = {record["step"]: record for record in parse_lines(storage.read_bytes(location).decode())}
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def parse_lines(text: str) -> Iterator[dict[str, Any]]:
+    """Parse complete lines; a last line that is still being written is left out."""
+    for line in text.splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)

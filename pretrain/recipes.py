@@ -1,0 +1,60 @@
+"""Named runs. A new experiment is a new function."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
+
+from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig
+
+
+def isr_tiny() -> PretrainConfig:
+    """ISR, tiny encoder at 64x32. python -m pretrain train isr-tiny --clips DIR --out DIR. Two CPU cores, minutes."""
+    return PretrainConfig(
+        recipe="isr-tiny",
+        epochs=20,
+        batch_pairs=32,
+        cpus_per_worker=2,
+        checkpoint_every=100,
+        model=ModelConfig(architecture="tiny", embedding_size=128, height=64, width=32),
+        optimizer=OptimizerConfig(learning_rate=2e-3),
+    )
+
+
+def isr_resnet18() -> PretrainConfig:
+    """ISR, ResNet-18 at 256x128. python -m pretrain train isr-resnet18 --clips DIR --out DIR. Not measured yet."""
+    return PretrainConfig(
+        recipe="isr-resnet18", data_workers=4, use_gpu=True, model=ModelConfig(architecture="resnet18")
+    )
+
+
+def isr_resnet50() -> PretrainConfig:
+    """ISR, ResNet-50 at 256x128. python -m pretrain train isr-resnet50 --clips DIR --out DIR. Not measured yet."""
+    return PretrainConfig(
+        recipe="isr-resnet50", data_workers=8, use_gpu=True, model=ModelConfig(architecture="resnet50")
+    )
+
+
+def infonce_tiny() -> PretrainConfig:
+    """The baseline of isr-tiny: the same run with beta 0, which is plain InfoNCE on matched pairs."""
+    return replace(isr_tiny(), recipe="infonce-tiny", loss=LossConfig(beta=0.0))
+
+
+RECIPES: dict[str, Callable[[], PretrainConfig]] = {
+    "isr-tiny": isr_tiny,
+    "isr-resnet18": isr_resnet18,
+    "isr-resnet50": isr_resnet50,
+    "infonce-tiny": infonce_tiny,
+}
+
+
+def find_recipe(name: str) -> Callable[[], PretrainConfig]:
+    """Return a recipe by name.
+
+    Raises:
+        ValueError: If there is none of that name; suggests a near one.
+    """
+    if name not in RECIPES:
+        near = get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"unknown recipe {name!r}; {hint}Recipes: {', '.join(RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,87 @@
+"""The run directory, and the live line that follows a run.
+
+Layout::
+
+OUT/config.json        the run; a second start with the same one resumes, with another one is refused
+OUT/metrics.jsonl      one line every few steps; OUT/tensorboard/ has the same
+OUT/ray/NAME/          Ray Train's own directory with the checkpoints; NAME carries the configuration's hash
+OUT/done.json          written last
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cluster import storage
+from cluster.console import progress_bar
+from pretrain.config import PretrainConfig, differences, from_json
+from pretrain.metrics import FILE, parse_lines
+
+
+def refuse_other_run(out: str, config: PretrainConfig, mine: dict[str, Any]) -> None:
+    """Check that a run directory is free, or belongs to the same configuration and the same clips."""
+    location = storage.join(out, "config.json")
+    if storage.exists(location):
+        theirs = storage.read_json(location)
+        changed = differences(from_json(PretrainConfig, theirs.get("config")), config)
+        changed += [
+            f"{key}: {theirs.get(key)} -> {mine[key]}" for key in ("clips", "num_clips") if theirs.get(key) != mine[key]
+        ]
+        if changed:
+            raise ValueError(
+                f"{out} belongs to a run with another configuration ({'; '.join(changed)}); "
+                "resume with the same options, or use another --out"
+            )
+    elif storage.list_files(out):
+        raise ValueError(f"{out} holds other files and no config.json of a run; give an empty --out")
+
+
+@contextmanager
+def record_folder(out: str) -> Iterator[str]:
+    """Give a local folder for the record of a run: the run directory itself, or a spool that is uploaded at the end."""
+    if not storage.is_remote(out):
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
+        earlier = storage.join(out, FILE)
+        if storage.exists(earlier):
+            with open(os.path.join(folder, FILE), "wb") as stream:
+                stream.write(storage.read_bytes(earlier))
+        try:
+            yield folder
+        finally:
+            storage.upload_folder(folder, out)
+
+
+@contextmanager
+def live_progress(record: str, total_steps: int) -> Iterator[None]:
+    """Show a live line while the record grows."""
+    stop = threading.Event()
+
+    def follow() -> None:
+        with progress_bar() as bar:
+            task = bar.add_task("training", total=total_steps, note="starting workers")
+            while True:
+                is_last = stop.wait(0.5)
+                lines = list(parse_lines(open(record).read())) if os.path.exists(record) else []  # noqa: SIM115
+                if lines:
+                    last = lines[-1]
+                    note = (
+                        f"loss {last['loss/total']:.3f}  reliability {last['reliability/mean']:.2f}  "
+                        f"share {last['reliability/effective_share']:.2f}  {last['images_per_second']:.0f} images/s  "
+                        f"data wait {last['data/wait_share']:.0%}"
+                    )
+                    bar.update(task, completed=last["step"], note=note)
+                if is_last:
+                    return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,135 @@
+"""What a person and a program see: exit codes, one-line errors, results."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import tyro
+
+from cluster.console import command, print_result, run_cli
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kiln:
+    """A kiln."""
+
+    heat: float = 900.0
+    """Degrees."""
+
+    def __post_init__(self) -> None:
+        if self.heat <= 0:
+            raise ValueError(f"heat must be > 0, got {self.heat}; turn it up")
+
+
+def fire(name: str, *, pots: int = 3, kiln: Annotated[Kiln, tyro.conf.arg(name="")] = Kiln()) -> None:
+    """Fire some pots.
+
+    Args:
+        name: Whose pots.
+        pots: How many.
+        kiln: The kiln.
+    """
+    if pots > 5:
+        raise ValueError(f"{pots} pots do not fit;\n   give --pots 5 or fewer")
+    if pots < 0:
+        raise KeyboardInterrupt
+    if pots == 0:
+        raise RuntimeError("a bug")
+    print_result({"name": name, "pots": pots, "heat": kiln.heat})
+
+
+COMMANDS = {"fire": command(fire, "prog fire")}
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        run_cli("prog", COMMANDS, list(argv))
+    streams = capsys.readouterr()
+    return stop.value.code, streams.out, streams.err
+
+
+def test_a_good_command_prints_its_result_as_json(capsys: pytest.CaptureFixture[str]):
+    code, out, err = run(capsys, "fire", "--name", "ann", "--heat", "1000")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"name": "ann", "pots": 3, "heat": 1000.0}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["fire", "--name", "ann", "--pots", "9"], "9 pots do not fit; give --pots 5 or fewer"),
+        (["fire", "--name", "ann", "--heat", "-3"], "heat must be > 0, got -3.0; turn it up"),
+        (["fire", "--name", "ann", "--pots", "many"], "many"),
+        (["fire", "--name", "ann", "--haet", "5"], "--haet"),
+        (["fire"], "--name"),
+        (["glaze"], "prog has no command 'glaze'; it has: fire"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_two(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str
+):
+    monkeypatch.delenv("PERENNIAL_TRACEBACK", raising=False)
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert message in err
+    assert not set(err) & set("│╭╮╰╯─"), "no box is left around the message"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_an_unknown_option_gets_a_suggestion(encoding: str):
+    """In a new process, because the encoding of the terminal decides how tyro draws its box."""
+    program = (
+        "import sys; from cluster.console import run_cli; from tests.cluster.test_console import COMMANDS;"
+        "run_cli('prog', COMMANDS, ['fire', '--name', 'ann', '--haet', '5'])"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: Unrecognized options: --haet, 5; perhaps you meant --heat; --help lists the options\n"
+    )
+
+
+def test_a_bug_is_not_dressed_up_as_wrong_input():
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_cli("prog", COMMANDS, ["fire", "--name", "ann", "--pots", "0"])
+
+
+def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PERENNIAL_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="9 pots"):
+        run_cli("prog", COMMANDS, ["fire", "--name", "ann", "--pots", "9"])
+
+
+def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str]):
+    code, _, err = run(capsys, "fire", "--name", "ann", "--pots", "-1")
+    assert code == 130
+    assert "run the same command again to go on" in err
+
+
+def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert "Fire some pots." in out
+    code, out, _ = run(capsys)
+    assert code == 2, "no command is no success"
+    code, out, _ = run(capsys, "fire", "--help")
+    assert code == 0
+    for words in ("--name", "--pots", "--heat", "How many.", "Degrees."):
+        assert words in out
+
+
+def test_results_refuse_what_is_not_json():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        print_result({"loss": float("nan")})

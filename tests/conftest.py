@@ -1,0 +1,42 @@
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+
+from cluster import session
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One small local cluster for all tests that need Ray; started by the first of them."""
+    session.connect()
+    yield
+    session.disconnect()
+
+
+@pytest.fixture(scope="session")
+def run_ranks() -> Callable[..., list[Any]]:
+    """Run ``function(rank, world_size, *arguments)`` in real gloo processes; returns what each rank returned."""
+
+    def run(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            multiprocessing.spawn(_enter, (function, world_size, folder, arguments), nprocs=world_size)
+            return [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(world_size)]
+
+    return run
+
+
+def _enter(rank: int, function: Callable[..., Any], world_size: int, folder: str, arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
+    try:
+        torch.save(function(rank, world_size, *arguments), Path(folder, f"{rank}.pt"))
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,167 @@
+"""Two gloo ranks with different data, and different amounts of it, equal one process with all of it."""
+
+import pytest
+import torch
+from torch import nn
+
+from pretrain import collectives
+from pretrain.collectives import SynchronisedBatchNorm, gather_with_gradient, synchronise_batch_norm
+
+ROWS = {"different": [2, 3], "none on rank 1": [4, 0], "none on rank 0": [0, 1], "none at all": [0, 0]}
+IMAGES = [5, 3]
+CONSTANTS = torch.tensor([300.1, 77.7, -1234.5])
+
+
+def random(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def part(values, counts, rank):
+    start = sum(counts[:rank])
+    return values[start : start + counts[rank]].clone().requires_grad_()
+
+
+def weight_of(rank, count):
+    """What the ranks' losses do with the gathered rows; different on each."""
+    return random(count, 3, seed=10 + rank)
+
+
+def gathers(rank):
+    found = {}
+    for name, counts in ROWS.items():
+        own = part(random(sum(counts), 3), counts, rank)
+        agreed = collectives.counts_over_ranks(len(own), own.device)
+        gathered = gather_with_gradient(own, agreed)
+        (gathered.square() * weight_of(rank, len(gathered))).sum().backward()
+        found[name] = {"counts": agreed, "gathered": gathered.detach(), "gradient": own.grad}
+    return found
+
+
+def norm_example(kind):
+    """Images far from zero in one channel, and a batch norm with values of its own."""
+    images = random(sum(IMAGES), 3, 4, 2, dtype=torch.float32) * torch.tensor([1.0, 3.0, 0.2]).view(3, 1, 1)
+    images = images + torch.tensor([0.0, -2.0, 30.0]).view(3, 1, 1)
+    norm = kind(3, momentum=0.3)
+    norm.weight.data, norm.bias.data = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([1.0, 0.0, -1.0])
+    return images, norm
+
+
+def normalise(norm, images, direction):
+    outputs = []
+    for _ in range(2):  # twice: the second starts from other running statistics
+        images.grad = norm.weight.grad = norm.bias.grad = None
+        output = norm(images)
+        (output.square() * direction).sum().backward()
+        outputs.append(output.detach())
+    return {
+        "output": outputs[-1],
+        "input gradient": images.grad,
+        "weight gradient": norm.weight.grad,
+        "bias gradient": norm.bias.grad,
+        "running mean": norm.running_mean,
+        "running variance": norm.running_var,
+        "batches": norm.num_batches_tracked,
+        "evaluation": norm.eval()(images.detach()).detach(),
+    }
+
+
+def on_rank(rank, world_size):
+    images, norm = norm_example(SynchronisedBatchNorm)
+    direction = random(sum(IMAGES), 3, 4, 2, seed=3, dtype=torch.float32)
+    value = random(2, seed=rank).requires_grad_()
+    total = collectives.sum_with_gradient(value)
+    (total * (rank + 1)).sum().backward()
+    return {
+        "place": [collectives.rank(), collectives.world_size(), world_size],
+        "sum": collectives.sum_over_ranks(random(2, seed=rank)),
+        "sum with gradient": total.detach(),
+        "gradient of sum": value.grad,
+        "gathers": gathers(rank),
+        "norm of constants": SynchronisedBatchNorm(3)(CONSTANTS.view(3, 1, 1).expand(IMAGES[rank], 3, 4, 2)).detach(),
+        "norm": normalise(norm, part(images, IMAGES, rank), part(direction, IMAGES, rank).detach()),
+    }
+
+
+@pytest.fixture(scope="module")
+def ranks(run_ranks):
+    return run_ranks(on_rank, 2)
+
+
+def test_ranks_know_their_place(ranks):
+    assert [found["place"] for found in ranks] == [[0, 2, 2], [1, 2, 2]]
+
+
+def test_sums_are_over_both_ranks_and_gradients_return_to_every_summand(ranks):
+    expected = random(2, seed=0) + random(2, seed=1)
+    for found in ranks:
+        torch.testing.assert_close(found["sum"], expected)
+        torch.testing.assert_close(found["sum with gradient"], expected)
+        assert found["gradient of sum"].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_gather_joins_unequal_counts_in_the_order_of_ranks(ranks, name):
+    counts = ROWS[name]
+    everything = random(sum(counts), 3)
+    for found in ranks:
+        assert found["gathers"][name]["counts"] == counts
+        torch.testing.assert_close(found["gathers"][name]["gathered"], everything, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_gather_returns_the_gradient_of_both_losses_to_the_owner_of_a_row(ranks, name):
+    counts = ROWS[name]
+    everything = random(sum(counts), 3).requires_grad_()
+    (everything.square() * (weight_of(0, sum(counts)) + weight_of(1, sum(counts)))).sum().backward()
+    torch.testing.assert_close(torch.cat([found["gathers"][name]["gradient"] for found in ranks]), everything.grad)
+
+
+def test_batch_norm_over_two_ranks_equals_batch_norm_of_the_whole_batch(ranks):
+    images, norm = norm_example(nn.BatchNorm2d)
+    direction = random(sum(IMAGES), 3, 4, 2, seed=3, dtype=torch.float32)
+    expected = normalise(norm, images.requires_grad_(), direction)
+    first, second = (found["norm"] for found in ranks)
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    for name in ("output", "input gradient", "evaluation"):
+        torch.testing.assert_close(torch.cat([first[name], second[name]]), expected[name], **close)
+    for name in ("weight gradient", "bias gradient"):
+        torch.testing.assert_close(first[name] + second[name], expected[name], **close)
+    for name in ("running mean", "running variance", "batches"):
+        torch.testing.assert_close(first[name], expected[name])
+        torch.testing.assert_close(second[name], expected[name])
+
+
+def test_batch_norm_of_constant_channels_far_from_zero_is_near_zero(ranks):
+    # Where the variance is a difference of large squares, this is NaN.
+    for found in ranks:
+        assert found["norm of constants"].abs().max() < 0.1
+
+
+def test_one_process_needs_no_group():
+    value = random(3, 2).requires_grad_()
+    assert (collectives.rank(), collectives.world_size()) == (0, 1)
+    assert collectives.counts_over_ranks(3, value.device) == [3]
+    assert gather_with_gradient(value, [3]) is value
+    assert collectives.sum_with_gradient(value) is value
+    summed = collectives.sum_over_ranks(value)
+    assert not summed.requires_grad
+    assert summed.data_ptr() != value.data_ptr()
+    images, norm = norm_example(SynchronisedBatchNorm)
+    torch.testing.assert_close(norm(images), norm_example(nn.BatchNorm2d)[1](images), rtol=0, atol=0)
+
+
+def test_every_batch_norm_is_replaced_and_keeps_its_tensors():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4, eps=0.1, momentum=0.5)), nn.BatchNorm2d(4)
+    )
+    model[2].eval()
+    tensors = {name: tensor.data_ptr() for name, tensor in model.state_dict().items()}
+    assert synchronise_batch_norm(model) is model
+    assert [type(module) for module in (model[0], model[1][0], model[2])] == [
+        nn.Conv2d,
+        SynchronisedBatchNorm,
+        SynchronisedBatchNorm,
+    ]
+    assert {name: tensor.data_ptr() for name, tensor in model.state_dict().items()} == tensors
+    assert (model[1][0].eps, model[1][0].momentum) == (0.1, 0.5)
+    assert [model[1][0].training, model[2].training] == [True, False]

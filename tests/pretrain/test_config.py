@@ -1,0 +1,181 @@
+"""Configurations as values: JSON and back, hashes, differences, and the refusal of values that cannot work."""
+
+import dataclasses
+import json
+import re
+import typing
+
+import pytest
+
+from pretrain.config import (
+    IngestConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PairConfig,
+    PretrainConfig,
+    differences,
+    fingerprint,
+    from_json,
+    to_json,
+)
+
+RUN = PretrainConfig(
+    recipe="test",
+    seed=7,
+    batch_pairs=12,
+    workers=3,
+    model=ModelConfig(architecture="tiny", height=64, width=32),
+    pairs=PairConfig(jitter=0.0),
+    loss=LossConfig(reliability="conf", mask_same_pair_cross=0.1),
+    optimizer=OptimizerConfig(weight_decay=0.0),
+)
+INGEST = IngestConfig(detector="yolox", detector_weights="file.onnx", min_score=0.25)
+
+
+def another(hint, value):
+    """A valid value of a field that is not the one it has."""
+    if typing.get_origin(hint) is typing.Literal:
+        return next(choice for choice in typing.get_args(hint) if choice not in (value, "yolox"))
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return value + "x"
+    if value is None:
+        return 0.5
+    return value + 1 if isinstance(value, int) else value / 2
+
+
+def each_change(config, prefix=""):
+    """Every configuration that differs from one in a single field, with that field's name."""
+    hints = typing.get_type_hints(type(config))
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            for name, changed in each_change(value, f"{prefix}{item.name}."):
+                yield name, dataclasses.replace(config, **{item.name: changed})
+        else:
+            changed = dataclasses.replace(config, **{item.name: another(hints[item.name], value)})
+            yield prefix + item.name, changed
+
+
+@pytest.mark.parametrize("config", [RUN, INGEST, IngestConfig(), PretrainConfig(recipe="defaults")])
+def test_json_text_gives_the_same_value_back(config):
+    text = json.dumps(to_json(config))
+    assert from_json(type(config), json.loads(text)) == config
+
+
+@pytest.mark.parametrize("config", [PretrainConfig(recipe="defaults"), IngestConfig()])
+def test_every_field_changes_the_fingerprint_and_is_listed_as_the_only_difference(config):
+    changes = dict(each_change(config))
+    assert len(changes) >= len(dataclasses.fields(config))
+    seen = {fingerprint(config)}
+    for name, changed in changes.items():
+        assert [text.split(":")[0] for text in differences(config, changed)] == [name]
+        seen.add(fingerprint(changed))
+        assert from_json(type(config), to_json(changed)) == changed
+    assert len(seen) == len(changes) + 1
+
+
+def test_equal_values_have_equal_fingerprints():
+    assert re.fullmatch("[0-9a-f]{12}", fingerprint(RUN))
+    assert fingerprint(dataclasses.replace(RUN)) == fingerprint(RUN)
+    whole = dataclasses.replace(RUN, loss=dataclasses.replace(RUN.loss, beta=1))
+    point = dataclasses.replace(RUN, loss=dataclasses.replace(RUN.loss, beta=1.0))
+    assert whole == point
+    assert fingerprint(whole) == fingerprint(point)
+
+
+def test_differences_say_what_was_and_what_is():
+    other = dataclasses.replace(RUN, epochs=3, loss=dataclasses.replace(RUN.loss, tau=0.2, mask_same_pair_cross=None))
+    assert differences(RUN, other) == [
+        "epochs: 20 -> 3",
+        "loss.tau: 0.1 -> 0.2",
+        "loss.mask_same_pair_cross: 0.1 -> None",
+    ]
+    assert differences(RUN, dataclasses.replace(RUN)) == []
+
+
+def test_files_of_other_versions_are_refused():
+    values = to_json(RUN)
+    values["loss"]["sharpness"] = values["loss"].pop("tau")
+    with pytest.raises(
+        ValueError, match=r"saved LossConfig .*unknown fields \['sharpness'\], missing fields \['tau'\]"
+    ):
+        from_json(PretrainConfig, values)
+    with pytest.raises(ValueError, match=r"unknown fields \['gpu'\], missing fields \[\]; use the version that wrote"):
+        from_json(IngestConfig, {**to_json(INGEST), "gpu": 1})
+    for nothing in (None, 3, []):
+        with pytest.raises(ValueError, match=r"missing fields .*'recipe'"):
+            from_json(PretrainConfig, nothing)
+
+
+def test_a_saved_value_that_cannot_work_is_refused():
+    values = to_json(RUN)
+    values["loss"]["tau"] = -1.0
+    with pytest.raises(ValueError, match=r"loss\.tau must be > 0, got -1\.0"):
+        from_json(PretrainConfig, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "text"),
+    [
+        (IngestConfig, {"stride": 0}, "stride must be >= 1 frame, got 0"),
+        (IngestConfig, {"clip_seconds": 0.0}, "clip-seconds must be > 0, got 0.0"),
+        (IngestConfig, {"segment_seconds": 3.0}, "segment-seconds must be >= clip-seconds, got 3.0"),
+        (IngestConfig, {"min_score": 1.5}, "min-score must be in [0, 1], got 1.5"),
+        (IngestConfig, {"min_height": 0}, "min-height must be >= 1 pixel, got 0"),
+        (IngestConfig, {"min_aspect": 0.0}, "min-aspect must be in (0, max-aspect), got 0.0"),
+        (IngestConfig, {"min_aspect": 5.0}, "min-aspect must be in (0, max-aspect), got 5.0"),
+        (IngestConfig, {"max_overlap": -0.1}, "max-overlap must be in [0, 1], got -0.1"),
+        (IngestConfig, {"max_cut_distance": 2.0}, "max-cut-distance must be in [0, 1], got 2.0"),
+        (IngestConfig, {"min_people": 0}, "min-people must be in [1, max-people], got 0"),
+        (IngestConfig, {"min_people": 13}, "min-people must be in [1, max-people], got 13"),
+        (IngestConfig, {"jpeg_quality": 101}, "jpeg-quality must be in [1, 100], got 101"),
+        (IngestConfig, {"max_crop_height": 15}, "max-crop-height must be >= 16 pixels, got 15"),
+        (IngestConfig, {"segment_timeout_seconds": 0.0}, "segment-timeout-seconds must be > 0, got 0.0"),
+        (IngestConfig, {"detector": "yolox"}, "detector yolox needs its ONNX file: add --detector-weights"),
+        (PairConfig, {"min_interval_seconds": 0.0}, "pairs.min-interval-seconds must be in (0, "),
+        (PairConfig, {"min_interval_seconds": 2.5}, "pairs.max-interval-seconds], got 2.5"),
+        (PairConfig, {"jitter": -0.1}, "pairs.jitter must be in [0, 2], got -0.1"),
+        (PairConfig, {"jitter": 2.5}, "pairs.jitter must be in [0, 2], got 2.5"),
+        (PairConfig, {"padding_pixels": -1}, "pairs.padding-pixels must be >= 0, got -1"),
+        (PairConfig, {"jitter_probability": 1.1}, "pairs.jitter-probability must be in [0, 1], got 1.1"),
+        (PairConfig, {"grayscale_probability": -1.0}, "pairs.grayscale-probability must be in [0, 1], got -1.0"),
+        (PairConfig, {"blur_probability": 2.0}, "pairs.blur-probability must be in [0, 1], got 2.0"),
+        (PairConfig, {"erasing_probability": 2.0}, "pairs.erasing-probability must be in [0, 1], got 2.0"),
+        (PairConfig, {"flip_probability": 2.0}, "pairs.flip-probability must be in [0, 1], got 2.0"),
+        (ModelConfig, {"embedding_size": 0}, "model.embedding-size must be >= 1, got 0"),
+        (ModelConfig, {"height": 8}, "model.height/width must be >= 16, got (8, 128)"),
+        (ModelConfig, {"width": 15}, "model.height/width must be >= 16, got (256, 15)"),
+        (LossConfig, {"tau": 0.0}, "loss.tau must be > 0, got 0.0"),
+        (LossConfig, {"tau": float("nan")}, "loss.tau must be > 0, got nan"),
+        (LossConfig, {"tau_r": -1.0}, "loss.tau-r must be > 0, got -1.0"),
+        (LossConfig, {"beta": -0.5}, "loss.beta must be >= 0, got -0.5"),
+        (LossConfig, {"beta_warmup_steps": -1}, "loss.beta-warmup-steps must be >= 0, got -1"),
+        (LossConfig, {"mask_same_pair_cross": -0.1}, "loss.mask-same-pair-cross must be >= 0, got -0.1"),
+        (OptimizerConfig, {"learning_rate": 0.0}, "optimizer.learning-rate must be > 0, got 0.0"),
+        (OptimizerConfig, {"weight_decay": -0.1}, "optimizer.weight-decay must be >= 0, got -0.1"),
+        (OptimizerConfig, {"warmup_fraction": 1.0}, "optimizer.warmup-fraction must be in [0, 1), got 1.0"),
+        (OptimizerConfig, {"max_gradient_norm": 0.0}, "optimizer.max-gradient-norm must be > 0, got 0.0"),
+        *(
+            (PretrainConfig, {"recipe": "r", name: 0}, f"{name.replace('_', '-')} must be >= 1, got 0")
+            for name in (
+                "epochs",
+                "pairs_per_clip",
+                "batch_pairs",
+                "workers",
+                "cpus_per_worker",
+                "data_workers",
+                "checkpoint_every",
+                "keep_checkpoints",
+                "log_every",
+            )
+        ),
+        (PretrainConfig, {"recipe": "r", "max_failures": -1}, "max-failures must be >= 0, got -1"),
+        (PretrainConfig, {"recipe": "r", "workers": 5}, "batch-pairs must be a multiple of workers=5, got 64"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_with_their_name_and_value(kind, values, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        kind(**values)

@@ -1,0 +1,105 @@
+"""From a run's newest checkpoint to a model directory, without Ray: the run is written by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cluster import storage
+from pretrain.checkpoint import save_checkpoint
+from pretrain.config import ModelConfig, PretrainConfig, to_json
+from pretrain.export import export, export_untrained
+from pretrain.metrics import MetricsLog
+from pretrain.model import make_encoder
+from pretrain.model_directory import load_embedder
+from pretrain.recipes import isr_tiny
+from pretrain.step import Learner
+
+CONFIG = replace(isr_tiny(), seed=3, model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16))
+
+
+def write_run(folder: Path, config: PretrainConfig, *, step: int = 7) -> Learner:
+    """Write what a finished run leaves behind, with weights that differ from the first ones."""
+    encoder = make_encoder(config.model, seed=config.seed + 1)
+    learner = Learner(config, total_steps=step, device=torch.device("cpu"), wrapped=encoder)
+    checkpoint = folder / "ray" / "name" / "checkpoint_1"
+    checkpoint.mkdir(parents=True)
+    save_checkpoint(str(checkpoint), learner, step)
+    storage.write_json(str(folder / "config.json"), {"config": to_json(config), "clips": "/clips", "num_clips": 1})
+    storage.write_json(str(folder / "done.json"), {"step": step, "checkpoint": str(checkpoint)})
+    log = MetricsLog(str(folder))
+    log.write({"step": 1, "loss/total": 9.0})
+    log.write({"step": step, "loss/total": 1.25})
+    return learner
+
+
+def test_the_model_is_the_last_checkpoint(tmp_path: Path):
+    learner = write_run(tmp_path / "run", CONFIG)
+    description = export(str(tmp_path / "run"), str(tmp_path / "model"))
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert storage.read_json(str(tmp_path / "model" / "config.json")) == {
+        **description,
+        "mean": list(description["mean"]),
+        "std": list(description["std"]),
+    }
+    assert (description["recipe"], description["step"]) == ("isr-tiny", 7)
+    embedder = load_embedder(str(tmp_path / "model"))
+    assert embedder.fingerprint == description["fingerprint"]
+    image = np.random.default_rng(0).integers(0, 256, (32, 16, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = learner.encoder.eval()(torch.from_numpy(image).permute(2, 0, 1)[None])
+    assert embedder.embed([image]) == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_the_card_states_what_the_run_was(tmp_path: Path):
+    write_run(tmp_path / "run", CONFIG)
+    export(str(tmp_path / "run"), str(tmp_path / "model"))
+    card = (tmp_path / "model" / "README.md").read_text()
+    for words in (
+        "isr-tiny, step 7",
+        "7 of 7, 32 frame pairs each",
+        "| seed | 3 |",
+        "| loss/total | 1.2500 |",
+        "32x16",
+    ):
+        assert words in card
+
+
+def test_untrained_weights_are_those_that_the_run_began_with(tmp_path: Path):
+    write_run(tmp_path / "run", CONFIG)
+    trained = export(str(tmp_path / "run"), str(tmp_path / "trained"))
+    fresh = export(str(tmp_path / "run"), str(tmp_path / "fresh"), untrained=True)
+    again = export_untrained(CONFIG, str(tmp_path / "again"))
+    assert fresh == again
+    assert fresh["step"] == 0
+    assert fresh["fingerprint"] != trained["fingerprint"]
+    begun = make_encoder(CONFIG.model, seed=CONFIG.seed).state_dict()
+    loaded = load_embedder(str(tmp_path / "fresh")).encoder.state_dict()
+    assert all(torch.equal(begun[name], loaded[name].cpu()) for name in begun)
+
+
+def test_exporting_again_replaces_a_model_and_nothing_else(tmp_path: Path):
+    write_run(tmp_path / "run", CONFIG)
+    export(str(tmp_path / "run"), str(tmp_path / "model"), untrained=True)
+    assert export(str(tmp_path / "run"), str(tmp_path / "model"))["step"] == 7
+    assert load_embedder(str(tmp_path / "model"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"mine holds other files and no model\.safetensors"):
+        export(str(tmp_path / "run"), str(tmp_path / "mine"))
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path):
+    for untrained in (False, True):
+        with pytest.raises(ValueError, match="is no run directory of python -m pretrain train"):
+            export(str(tmp_path), str(tmp_path / "model"), untrained=untrained)
+    storage.write_json(str(tmp_path / "run" / "config.json"), {"config": to_json(CONFIG)})
+    with pytest.raises(ValueError, match="has no checkpoint yet; let it run longer or lower --checkpoint-every"):
+        export(str(tmp_path / "run"), str(tmp_path / "model"))
+    assert not (tmp_path / "model").exists()

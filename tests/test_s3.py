@@ -1,0 +1,118 @@
+"""The whole chain on an object store: videos, clips, runs and models behind s3:// URLs, on moto's server."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+from pretrain.model_directory import load_embedder
+from tests.pretrain.ingest.films import write_folder
+
+ROOT = Path(__file__).parents[1]
+BUCKET = "films"
+
+
+@dataclass
+class Store:
+    """A bucket, and what a process needs to find it."""
+
+    environment: dict[str, str]
+
+    def client(self):
+        return boto3.client("s3", endpoint_url=self.environment["AWS_ENDPOINT_URL"], region_name="us-east-1")
+
+    def keys(self, prefix: str = "") -> list[str]:
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def json(self, key: str) -> dict:
+        return json.loads(self.client().get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+    def pretrain(self, line: str) -> dict:
+        """Run a command in a process of its own, which starts its own small Ray, and return its result."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "pretrain", *line.split()],
+            cwd=ROOT,
+            env={**inherited, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        store = Store(environment)
+        store.client().create_bucket(Bucket=BUCKET)
+        films = write_folder(tmp_path_factory.mktemp("films"))
+        for path in films.rglob("*.*"):
+            store.client().upload_file(str(path), BUCKET, f"videos/{path.relative_to(films).as_posix()}")
+        yield store
+    server.stop()
+
+
+@pytest.mark.ray
+def test_from_videos_to_a_model(store: Store):
+    prepare = (
+        f"prepare s3://{BUCKET}/videos --out s3://{BUCKET}/clips --detector boxes --clip-seconds 2 "
+        "--segment-seconds 4 --min-height 40 --workers 2"
+    )
+    totals = store.pretrain(prepare)
+    assert (totals["videos"], totals["done"], totals["quarantined"]) == (4, 2, 2)
+    assert totals["clips"] >= 8
+    report = store.json("clips/report.json")
+    assert {name: totals[name] for name in report["totals"]} == report["totals"]
+    assert {video["video_id"] for video in report["videos"]} == {"a.mp4", "cut.mp4", "notes.mp4", "yard/b.mp4"}
+    assert len(store.keys("clips/clips/")) == 6
+    assert store.keys("clips/attempts") == []
+
+    train = (
+        f"train isr-tiny --clips s3://{BUCKET}/clips --out s3://{BUCKET}/runs/one --epochs 2 --batch-pairs 4 "
+        "--checkpoint-every 2 --cpus-per-worker 1 --log-every 2 --model.height 32 --model.width 16"
+    )
+    final = store.pretrain(train)
+    steps = 2 * totals["clips"] // 4
+    assert final["step"] == steps
+    keys = store.keys("runs/one/")
+    assert {"runs/one/config.json", "runs/one/done.json", "runs/one/metrics.jsonl"} <= set(keys)
+    assert any(key.startswith("runs/one/tensorboard/events") for key in keys)
+    assert final["checkpoint"].startswith(f"s3://{BUCKET}/runs/one/ray/isr-tiny-")
+    checkpoint = final["checkpoint"].removeprefix(f"s3://{BUCKET}/")
+    assert {f"{checkpoint}/{name}" for name in ("model.safetensors", "optimizer.safetensors", "state.json")} <= set(
+        keys
+    )
+    assert store.pretrain(train) == final, "the same again is done already"
+
+    export = store.pretrain(f"export s3://{BUCKET}/runs/one --out s3://{BUCKET}/models/one")
+    assert export["step"] == steps
+    assert store.keys("models/one/") == [
+        f"models/one/{name}" for name in ("README.md", "config.json", "model.safetensors")
+    ]
+    assert load_embedder(f"s3://{BUCKET}/models/one").fingerprint == export["fingerprint"]
