@@ -8,12 +8,21 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 """Everything a person reads goes to standard error; standard output carries results for programs."""
@@ -105,14 +114,38 @@ def print_result(result: Mapping[str, Any]) -> None:
     print(json.dumps(result, allow_nan=False), flush=True)
 
 
+SECONDS_BETWEEN_LINES = 15.0
+"""How often progress is printed where there is no terminal to draw a bar on, as in the log of a job."""
+
+
+class _Progress(Progress):
+    """A bar on a terminal; elsewhere a line now and then."""
+
+    _printed_at = 0.0
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        super().update(task_id, **changes)
+        now = time.monotonic()
+        task = self._tasks[task_id]
+        if console.is_terminal or task.finished or now - self._printed_at < SECONDS_BETWEEN_LINES:
+            return
+        self._printed_at = now
+        left = "" if task.time_remaining is None else f", {task.time_remaining:.0f} s left"
+        total = "" if task.total is None else f" of {task.total:.0f}"
+        console.print(f"{task.description}: {task.completed:.0f}{total}{left}  {task.fields['note']}", markup=False)
+
+
 def progress_bar() -> Progress:
-    """Make a progress bar on standard error, with its description, count, and remaining time."""
-    return Progress(
+    """Make a progress bar on standard error, with its description, count, remaining time and a note.
+
+    Tasks are added with ``note=""``; `update` may change it.
+    """
+    return _Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         TaskProgressColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
         console=console,
     )

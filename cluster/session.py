@@ -28,6 +28,8 @@ def connect() -> None:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(logging_level=logging.WARNING)
         else:
+            # A local cluster asks for a token by default, as it should; Ray warns that it does.
+            logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
             ray.init(
                 address="local",
                 num_cpus=max(MINIMUM_LOCAL_CPUS, os.cpu_count() or 1),

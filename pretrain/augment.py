@@ -26,7 +26,7 @@ def make_transform(config: PairConfig, height: int, width: int) -> v2.Compose:
             v2.RandomApply([colours], config.jitter_probability),
             v2.RandomGrayscale(config.grayscale_probability),
             v2.RandomApply([v2.GaussianBlur(kernel, (0.1, kernel / 3))], config.blur_probability),
-            v2.RandomErasing(config.erasing_probability, scale=(0.02, 0.3), value=[124, 116, 104]),
+            v2.RandomErasing(config.erasing_probability, scale=(0.02, 0.3), value=[124, 116, 104]),  # pyright: ignore[reportArgumentType] - one value per channel is allowed
         ]
     )
 

@@ -17,7 +17,9 @@ class MetricsLog:
 
     def __init__(self, folder: str) -> None:
         os.makedirs(folder, exist_ok=True)
-        self._lines = open(os.path.join(folder, FILE), "a", buffering=1)  # noqa: SIM115 - lives as long as the run
+        path = os.path.join(folder, FILE)
+        _cut_torn_line(path)
+        self._lines = open(path, "a", buffering=1)  # noqa: SIM115 - lives as long as the run
         self._board = SummaryWriter(os.path.join(folder, "tensorboard"))
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -27,6 +29,13 @@ class MetricsLog:
             if name != "step":
                 self._board.add_scalar(name, value, record["step"])
         self._board.flush()
+
+
+def _cut_torn_line(path: str) -> None:
+    """Remove what a process that was killed in the middle of a line has left."""
+    if os.path.exists(path):
+        with open(path, "r+b") as stream:
+            stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def read_metrics(run: str) -> list[dict[str, Any]]:

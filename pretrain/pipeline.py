@@ -110,13 +110,10 @@ def build_dataset(table: ClipTable, config: PretrainConfig, *, first_draw: int, 
     """Build the lazy graph that gives the samples of draws ``first_draw .. draws``, in order."""
     remaining = draws - first_draw
     blocks = max(1, min(remaining // config.batch_pairs, 10_000))
-    return (
-        ray.data.range(remaining, override_num_blocks=blocks)
-        .map_batches(
-            LoadSamples,
-            fn_constructor_kwargs={"table": table, "config": to_json(config), "first_draw": first_draw},
-            batch_size=min(8, config.batch_pairs),
-            compute=ActorPoolStrategy(size=config.data_workers),
-            num_cpus=1,
-        )
+    return ray.data.range(remaining, override_num_blocks=blocks).map_batches(
+        LoadSamples,
+        fn_constructor_kwargs={"table": table, "config": to_json(config), "first_draw": first_draw},
+        batch_size=min(8, config.batch_pairs),
+        compute=ActorPoolStrategy(size=config.data_workers),
+        num_cpus=1,
     )

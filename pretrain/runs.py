@@ -70,8 +70,8 @@ def live_progress(record: str, total_steps: int) -> Iterator[None]:
                 if lines:
                     last = lines[-1]
                     note = (
-                        f"loss {last['loss/total']:.3f}  reliability {last['reliability/mean']:.2f}  "
-                        f"share {last['reliability/effective_share']:.2f}  {last['images_per_second']:.0f} images/s  "
+                        f"loss {last['loss/total']:.2f} reliability {last['reliability/mean']:.2f} "
+                        f"share {last['reliability/effective_share']:.2f} {last['images_per_second']:.0f} img/s "
                         f"data wait {last['data/wait_share']:.0%}"
                     )
                     bar.update(task, completed=last["step"], note=note)

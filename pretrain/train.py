@@ -20,9 +20,10 @@ from pretrain.collectives import synchronise_batch_norm
 from pretrain.config import PretrainConfig, fingerprint, from_json, to_json
 from pretrain.metrics import FILE, MetricsLog
 from pretrain.model import make_encoder
+from pretrain.objective import Batch
 from pretrain.pipeline import CollatePairs, build_dataset, load_clip_table
 from pretrain.runs import live_progress, record_folder, refuse_other_run
-from pretrain.step import Batch, Learner
+from pretrain.step import Learner
 
 
 def train_loop(settings: dict[str, Any]) -> None:

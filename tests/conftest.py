@@ -1,6 +1,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def run_ranks() -> Callable[..., list[Any]]:
 def _enter(rank: int, function: Callable[..., Any], world_size: int, folder: str, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world_size)
+    dist.init_process_group(
+        "gloo", timeout=timedelta(seconds=120), init_method=f"file://{folder}/store", rank=rank, world_size=world_size
+    )
     try:
         torch.save(function(rank, world_size, *arguments), Path(folder, f"{rank}.pt"))
     finally:

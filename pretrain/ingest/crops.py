@@ -99,5 +99,5 @@ def cut_distance(previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> flo
         small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
         hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
         histogram = cv2.calcHist([hsv], [0, 1, 2], None, [8, 4, 4], [0, 180, 0, 256, 0, 256])
-        histograms.append(cv2.normalize(histogram, None, alpha=1.0, norm_type=cv2.NORM_L1))
+        histograms.append(histogram / histogram.sum())
     return float(cv2.compareHist(histograms[0], histograms[1], cv2.HISTCMP_BHATTACHARYYA))

@@ -99,7 +99,7 @@ def probe(location: str) -> VideoInfo:
             its quarantine.
     """
     try:
-        with storage.open_for_reading(location) as stream, av.open(stream) as container:
+        with storage.open_for_reading(location) as stream, av.open(stream, mode="r") as container:
             if not container.streams.video:
                 raise ValueError("no video stream in the file")
             track = container.streams.video[0]
@@ -168,7 +168,7 @@ class PyAvDecoder:
         wanted_times = {int(segment.timestamps[position]): int(position) for position in wanted}
         found = 0
         try:
-            with storage.open_for_reading(segment.location) as stream, av.open(stream) as container:
+            with storage.open_for_reading(segment.location) as stream, av.open(stream, mode="r") as container:
                 track = container.streams.video[0]
                 # Many actors with one thread each use the cores better than few actors with many threads.
                 track.codec_context.thread_count = 1
@@ -181,7 +181,7 @@ class PyAvDecoder:
                     position = wanted_times.get(int(time))
                     if position is not None:
                         found += 1
-                        image = picture.to_ndarray(format="rgb24")
+                        image = np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
                         yield Frame(segment.first_frame + position, segment.seconds(position), image)
         except (av.error.FFmpegError, OSError) as error:
             raise ValueError(f"decoding failed ({error.strerror or error})") from error

@@ -9,6 +9,7 @@ int64; time_base_seconds float64; fps float64; error string, empty if the video 
 """
 
 import faulthandler
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -134,7 +135,7 @@ def build_probe(sources: Sequence[Source], config: IngestConfig) -> Dataset:
     """Build the lazy graph: one row per video in, one row per segment out."""
     items = [{"video_id": source.video_id, "location": source.location} for source in sources]
     listing = ray.data.from_items(items, override_num_blocks=min(len(items), 256))
-    return listing.flat_map(probe_row, fn_kwargs={"segment_seconds": config.segment_seconds})
+    return listing.flat_map(functools.partial(probe_row, segment_seconds=config.segment_seconds))
 
 
 def probe_row(row: dict[str, Any], segment_seconds: float) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from pretrain.street.config import StreetConfig, generator
 from pretrain.street.people import Person
 from pretrain.street.pose import STANDING, stride_metres
 
-ROUND_SECONDS = 60.0
-"""In each round of this length everyone visits about two cameras, so that long videos are as busy as short ones."""
+RETRIEVAL_START_SECONDS = 60.0
+"""The retrieval split is filmed from here on, so that the first walk's beginning is not before time 0."""
 TICK_SECONDS = 0.05
 """Walks are tabulated at this step."""
 SIDE_MARGIN_METRES = 0.7
@@ -58,12 +58,12 @@ def retrieval_walks(
 ) -> list[Walk]:
     """Make the walks of the retrieval split's people before one camera: each visits three cameras or four, once.
 
-    Nobody starts before time 0: the first is halfway after `ROUND_SECONDS`.
+    Nobody starts before time 0: the first is halfway after `RETRIEVAL_START_SECONDS`.
     """
     visitors = [i for i in people if camera.number in _cameras_of(config, i, least=3, most=4)]
     rng = generator(config.style, config.seed, "test schedule", camera.number)
     people_in_order = [people[i] for i in rng.permutation(visitors).tolist()]
-    return _spread(rng, camera, people_in_order, ROUND_SECONDS, len(visitors) * spacing_seconds)
+    return _spread(rng, camera, people_in_order, RETRIEVAL_START_SECONDS, len(visitors) * spacing_seconds)
 
 
 def _cameras_of(config: StreetConfig, identity: int, *, least: int, most: int) -> list[int]:

@@ -9,7 +9,8 @@ import torch
 from pretrain.checkpoint import load_checkpoint, read_state, save_checkpoint
 from pretrain.config import LossConfig, ModelConfig, PretrainConfig
 from pretrain.model import make_encoder
-from pretrain.step import Batch, Learner
+from pretrain.objective import Batch
+from pretrain.step import Learner
 
 CONFIG = PretrainConfig(
     recipe="test",
@@ -17,6 +18,15 @@ CONFIG = PretrainConfig(
     model=ModelConfig(architecture="tiny", embedding_size=8, height=16, width=16),
     loss=LossConfig(beta_warmup_steps=1),
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Two threads on two busy cores wait for each other; and equal bits need one order of sums."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def make_learner(seed=0, config=CONFIG):

@@ -79,10 +79,10 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
             "train isr-tiny --clips {0}/absent --out {0}/new",
             ["absent holds no finished clips", "python -m pretrain prep"],
         ),
-        ("train isr-tiny --clips {0}/old --out {0}/new", ["schema version 2, this program reads version 1", "prepare"]),
+        ("train isr-tiny --clips {0}/old --out {0}/new", ["schema version 2, this program reads 1", "prepare"]),
         (
             "train isr-tiny --clips {0}/clips --out {0}/new --batch-pairs 64",
-            ["gives 60 frame pairs in 20 epochs, fewer than one batch of 64", "lower --batch-pairs"],
+            ["gives 60 frame pairs in 20 epochs, less than a batch of 64", "lower --batch-pairs"],
         ),
         (
             "train isr-tiny --clips {0}/clips --out {0}/run",

@@ -45,6 +45,12 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     assert read_metrics(str(tmp_path)) == [{"step": 1}, {"step": 2}]
 
 
+def test_a_line_torn_by_a_crash_is_cut_when_the_run_goes_on(tmp_path):
+    (tmp_path / FILE).write_text('{"step": 1}\n{"st')
+    MetricsLog(str(tmp_path)).write({"step": 2})
+    assert read_metrics(str(tmp_path)) == [{"step": 1}, {"step": 2}]
+
+
 def test_numbers_that_are_not_finite_survive(tmp_path):
     MetricsLog(str(tmp_path)).write({"step": 1, "grad/norm": math.inf})
     assert read_metrics(str(tmp_path)) == [{"step": 1, "grad/norm": math.inf}]

@@ -13,9 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from pretrain.collectives import synchronise_batch_norm
 from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from pretrain.model import make_encoder
+from pretrain.objective import Batch, batch_loss
 from pretrain.pairs import match
 from pretrain.recipes import isr_tiny
-from pretrain.step import Batch, Learner, batch_loss, make_optimizer
+from pretrain.step import Learner, make_optimizer
 
 # What each rank has: crops of the first frames, crops of the second frames, and the video of each frame pair.
 SCENES = {

@@ -1,4 +1,4 @@
-"""Training on Ray: the samples in order, a short real run, what it leaves behind, and a run whose worker dies."""
+"""Training on Ray: a short real run, what it leaves behind, and a run whose worker dies."""
 
 import json
 import os
@@ -12,23 +12,14 @@ import numpy as np
 import pytest
 
 import pretrain.train
-from cluster import session, storage
+from cluster import storage
 from pretrain.checkpoint import read_state
 from pretrain.config import ModelConfig, OptimizerConfig, fingerprint, to_json
 from pretrain.export import export
-from pretrain.feed import epoch_order
 from pretrain.metrics import read_metrics
 from pretrain.model_directory import load_embedder
 from pretrain.recipes import isr_tiny
-from pretrain.train import (
-    CollatePairs,
-    LoadSamples,
-    build_dataset,
-    latest_checkpoint,
-    load_clip_table,
-    train,
-    train_loop,
-)
+from pretrain.train import latest_checkpoint, train, train_loop
 from tests.pretrain.ingest.films import write_clips_directory
 
 CONFIG = replace(
@@ -50,53 +41,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_clips_directory(tmp_path_factory.mktemp("clips")))
 
 
-def samples(clips: str, draws: range) -> dict[str, Any]:
-    return LoadSamples(load_clip_table(clips), to_json(CONFIG))({"id": np.array(draws)})
-
-
-def test_the_table_lists_every_clip(clips: str):
-    table = load_clip_table(clips)
-    assert [Path(file).name for file in table.files] == ["0.parquet", "1.parquet"]
-    assert table.file.tolist() == [0] * 6 + [1] * 6 == table.video.tolist()
-    assert table.row_group.tolist() == [*range(6), *range(6)]
-
-
-def test_a_sample_depends_on_its_draw_alone(clips: str):
-    together = samples(clips, range(20, 30))
-    for position, draw in enumerate(range(20, 30)):
-        alone = samples(clips, range(draw, draw + 1))
-        assert alone["video"][0] == together["video"][position]
-        for side in "xy":
-            assert alone[side][0].shape == (3, 3, 32, 16)
-            assert np.array_equal(alone[side][0], together[side][position])
-    again = samples(clips, range(32, 33))
-    assert not np.array_equal(again["x"][0], together["x"][0])
-
-
-def test_an_epoch_uses_every_clip_once_and_the_next_in_another_order(clips: str):
-    loader = LoadSamples(load_clip_table(clips), to_json(CONFIG))
-    orders = [[loader._clip(draw) for draw in range(12 * epoch, 12 * epoch + 12)] for epoch in (1, 0, 1)]
-    assert sorted(orders[0]) == sorted(orders[1]) == list(range(12))
-    assert orders[0] == orders[2] != orders[1], "going back is fine: any reader may get any draw"
-    expected = epoch_order(loader.table.video, seed=CONFIG.seed, epoch=1, pairs_per_clip=1)
-    assert orders[0] == expected.tolist()
-
-
-def test_batches_join_first_frames_and_then_second_ones(clips: str):
-    rows = samples(clips, range(3))
-    batch = CollatePairs()(rows)
-    assert batch["images"].shape == (18, 3, 32, 16)
-    assert batch["x_counts"].tolist() == batch["y_counts"].tolist() == [3, 3, 3]
-    assert np.array_equal(batch["images"][3:6].numpy(), rows["x"][1])
-    assert np.array_equal(batch["images"][9:12].numpy(), rows["y"][0])
-    assert batch["video"].tolist() == rows["video"].tolist()
-
-
 def test_what_cannot_start_takes_no_directory(clips: str, tmp_path: Path):
     out = str(tmp_path / "run")
-    with pytest.raises(
-        ValueError, match=r"gives 36 frame pairs in 3 epochs, fewer than one batch of 64; lower --batch"
-    ):
+    with pytest.raises(ValueError, match=r"gives 36 frame pairs in 3 epochs, less than a batch of 64; lower --batch"):
         train(replace(CONFIG, batch_pairs=64), clips, out)
     with pytest.raises(ValueError, match="holds no finished clips"):
         train(CONFIG, str(tmp_path), out)
@@ -107,18 +54,6 @@ def test_what_cannot_start_takes_no_directory(clips: str, tmp_path: Path):
         train(CONFIG, clips, str(tmp_path / "mine"))
     with pytest.raises(ValueError, match="is no run directory"):
         latest_checkpoint(str(tmp_path))
-
-
-@pytest.mark.ray
-@pytest.mark.parametrize("first", [0, 8])
-def test_draws_come_in_order_from_where_they_should(ray_cluster: None, clips: str, first: int):
-    session.configure_data()
-    config = replace(CONFIG, data_workers=2)
-    rows = build_dataset(load_clip_table(clips), config, first_draw=first, draws=20).take_all()
-    assert [int(row["draw"]) for row in rows] == list(range(first, 20))
-    expected = samples(clips, range(first, 20))
-    assert [int(row["video"]) for row in rows] == expected["video"].tolist()
-    assert all(np.array_equal(row["y"], y) for row, y in zip(rows, expected["y"], strict=True))
 
 
 @pytest.mark.ray
@@ -227,8 +162,10 @@ def test_a_worker_that_dies_costs_only_the_steps_since_the_checkpoint(
     assert (tmp_path / "died").exists()
     assert final["step"] == STEPS
     lines = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
-    # The checkpoint is of step 4. Step 5 was done twice; its first report may have died with the worker.
-    assert lines in ([1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 5, 6, 7, 8, 9])
+    # The checkpoint of step 2 was safe by then; that of step 4 may have died on its way, as the report of step 5.
+    assert lines[:2] == [1, 2]
+    assert min(lines[2:]) == 3, "nothing was done again from the start"
+    assert lines[-5:] == [5, 6, 7, 8, 9]
     smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
     assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
     for name in ("loss/total", "grad/norm", "pairs/similarity"):

@@ -159,3 +159,23 @@ def test_a_file_that_shrank_after_the_probe_is_an_error(videos: Path, tmp_path: 
     cut_file(videos / "start.mp4", tmp_path / "cut.mp4", 0.5)
     with pytest.raises(ValueError, match="decoding"):
         list(make_decoder(decoder).frames(replace(segment, location=str(tmp_path / "cut.mp4")), 5))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_frame_that_is_not_there_is_an_error(videos: Path, decoder: str):
+    segment = segments_of(videos / "end.mp4", 4.0)[-1]
+    beyond = np.append(segment.timestamps, segment.timestamps[-1] + 1024)
+    with pytest.raises(ValueError, match="decoding"):
+        list(make_decoder(decoder).frames(replace(segment, timestamps=beyond), 1))
+
+
+def test_damage_in_one_segment_leaves_the_next_alone(videos: Path, tmp_path: Path):
+    """Decoding begins at the segment's own key frame, and what is broken is an error, not a skipped frame."""
+    path = tmp_path / "damaged.mp4"
+    data = bytearray((videos / "end.mp4").read_bytes())
+    data[4000:9000] = bytes(5000)
+    path.write_bytes(data)
+    first, second, *_ = segments_of(path, 4.0)
+    with pytest.raises(ValueError, match="decoding"):
+        list(PyAvDecoder().frames(first, 1))
+    assert [read_stamp(frame.image) for frame in PyAvDecoder().frames(second, 1)][:3] == [41, 42, 43]

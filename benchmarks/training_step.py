@@ -1,0 +1,44 @@
+"""What matching, gathering and the loss cost on top of the encoder."""
+
+import statistics
+import time
+
+import torch
+
+from pretrain.config import PretrainConfig
+from pretrain.model import make_encoder
+from pretrain.objective import Batch, batch_loss
+from pretrain.recipes import isr_tiny
+from pretrain.step import Learner
+
+BUDGET = 0.05
+REPEATS = 7
+CROPS = 4
+"""Crops of each frame."""
+
+
+def loss_against_encoder(config: PretrainConfig | None = None) -> dict[str, float]:
+    """Time of matching and loss, forward and backward, over forward and backward of the encoder alone."""
+    config = config or isr_tiny()
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    pairs, size = config.batch_pairs, config.model
+    images = torch.randint(
+        0, 256, (2 * pairs * CROPS, 3, size.height, size.width), dtype=torch.uint8, generator=generator
+    )
+    batch = Batch(images, [CROPS] * pairs, [CROPS] * pairs, torch.arange(pairs) % 6)
+    encoder = make_encoder(config.model, seed=0).train()
+    learner = Learner(config, total_steps=1000, device=torch.device("cpu"), wrapped=encoder)
+    learner.step(batch, 1)
+    ratios: list[float] = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        embedding = encoder(images)
+        embedding.backward(torch.ones_like(embedding))
+        encode = time.perf_counter() - start
+        leaf = embedding.detach().requires_grad_()
+        start = time.perf_counter()
+        x_ND, y_MD = leaf.split([pairs * CROPS] * 2)
+        batch_loss(x_ND, y_MD, batch, config.loss, beta=config.loss.beta).loss.backward()
+        ratios.append((time.perf_counter() - start) / encode)
+    return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}

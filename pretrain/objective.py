@@ -1,0 +1,170 @@
+"""From the embeddings of a batch to its loss: match, gather over processes, weigh."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pretrain import collectives
+from pretrain.config import LossConfig
+from pretrain.losses import (
+    confidence_reliability,
+    effective_share,
+    pair_log_probabilities,
+    pair_weights,
+    reliability_weighted,
+)
+from pretrain.pairs import Matches, match_batch
+from pretrain.reliability import margin_reliability, mutual_reliability, similarity_reliability
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frame pairs of this process."""
+
+    images: Tensor
+    """uint8 [N + M, 3, H, W]: the crops of all first frames, then those of all second frames."""
+    x_counts: Sequence[int]
+    """Crops of each first frame; sums to N."""
+    y_counts: Sequence[int]
+    """Crops of each second frame; sums to M."""
+    video: Tensor
+    """int64 [F], number of each pair's video."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerms:
+    """The loss of a batch and what is worth knowing about it; all but `loss` without gradient."""
+
+    loss: Tensor
+    """This process's share; the shares of all processes add up to the batch's loss."""
+    total: Tensor
+    """The batch's loss, nats."""
+    count: Tensor
+    """Matched pairs in the batch."""
+    reliability_mean: Tensor
+    """Mean reliability of matched pairs, in [0, 1]."""
+    similarity_mean: Tensor
+    """Mean cosine of matched pairs."""
+    accuracy: Tensor
+    """Share of pairs whose own partner has more than half of the probability in both directions."""
+    effective_share: Tensor
+    """``(sum w)^2 / (N sum w^2)``, in (0, 1]."""
+
+
+def estimate_reliability(
+    x_ND: Tensor,
+    y_MD: Tensor,
+    batch: Batch,
+    matches: Matches,
+    *,
+    kind: Literal["mutual", "sim", "margin"],
+    tau_r: float,
+) -> Tensor:
+    """Estimate the reliability of every matched pair from the similarities of its own frame pair, float32 [P]."""
+    x_index, y_index = (
+        torch.from_numpy(matches.x_index).to(x_ND.device),
+        torch.from_numpy(matches.y_index).to(x_ND.device),
+    )
+    if kind == "sim":
+        return similarity_reliability((x_ND[x_index] * y_MD[y_index]).sum(dim=1))
+    estimate = mutual_reliability if kind == "mutual" else margin_reliability
+    parts: list[Tensor] = []
+    x_start = y_start = 0
+    for pair, (x_count, y_count) in enumerate(zip(batch.x_counts, batch.y_counts, strict=True)):
+        members = torch.from_numpy(matches.pair == pair)
+        similarity_NM = x_ND[x_start : x_start + x_count] @ y_MD[y_start : y_start + y_count].T
+        parts.append(estimate(similarity_NM, x_index[members] - x_start, y_index[members] - y_start, tau_r=tau_r))
+        x_start, y_start = x_start + x_count, y_start + y_count
+    return torch.cat(parts) if parts else x_ND.new_zeros(0)
+
+
+def batch_loss(x_ND: Tensor, y_MD: Tensor, batch: Batch, config: LossConfig, *, beta: float) -> LossTerms:
+    """Match the crops of every frame pair and compute the reliability-guided loss over all processes.
+
+    Args:
+        x_ND: Unit-norm embeddings of the first frames' crops, float32.
+        y_MD: Those of the second frames.
+        batch: Counts and videos of this process's frame pairs.
+        config: The loss.
+        beta: Exponent of the reliability in this step.
+    """
+    matches = match_batch(
+        x_ND.detach().cpu().numpy(),
+        y_MD.detach().cpu().numpy(),
+        batch.x_counts,
+        batch.y_counts,
+        min_similarity=config.min_similarity,
+    )
+    device = x_ND.device
+    x_PD, y_PD = x_ND[torch.from_numpy(matches.x_index).to(device)], y_MD[torch.from_numpy(matches.y_index).to(device)]
+    local_pair = torch.from_numpy(matches.pair).to(device)
+    counts = collectives.counts_over_ranks(len(matches.pair), device)
+    pairs_before = sum(collectives.counts_over_ranks(len(batch.video), device)[: collectives.rank()])
+    offset = sum(counts[: collectives.rank()])
+    x_GD, y_GD = (collectives.gather_with_gradient(value, counts) for value in (x_PD, y_PD))
+    pair_P, video_P = local_pair + pairs_before, batch.video.to(device)[local_pair]
+    pair_G, video_G = (collectives.gather_with_gradient(value, counts) for value in (pair_P, video_P))
+    forward_P, backward_P = pair_log_probabilities(
+        x_PD,
+        y_PD,
+        x_GD,
+        y_GD,
+        pair_P,
+        pair_G,
+        video_P,
+        video_G,
+        offset=offset,
+        tau=config.tau,
+        mask_same_pair_cross=config.mask_same_pair_cross,
+    )
+    if config.reliability == "conf":
+        reliability_P = confidence_reliability(forward_P, backward_P)
+    else:
+        reliability_P = estimate_reliability(
+            x_ND.detach(), y_MD.detach(), batch, matches, kind=config.reliability, tau_r=config.tau_r
+        )
+    return _reduce(forward_P, backward_P, reliability_P, (x_PD * y_PD).sum(dim=1), config, beta=beta)
+
+
+def _reduce(
+    forward_P: Tensor,
+    backward_P: Tensor,
+    reliability_P: Tensor,
+    similarity_P: Tensor,
+    config: LossConfig,
+    *,
+    beta: float,
+) -> LossTerms:
+    """Weigh the pairs' losses and add up over processes."""
+    loss_P = -0.5 * (forward_P + backward_P)
+    weight_P = pair_weights(reliability_P, beta=beta)
+    sure_P = torch.minimum(forward_P, backward_P).exp() > 0.5
+    sums = collectives.sum_over_ranks(
+        torch.stack(
+            [
+                torch.as_tensor(float(len(loss_P)), device=loss_P.device),
+                weight_P.sum(),
+                weight_P.square().sum(),
+                reliability_P.sum(),
+                similarity_P.sum(),
+                sure_P.float().sum(),
+            ]
+        )
+    )
+    count, weight_sum, weight_square_sum, reliability, similarity, sure = sums.unbind()
+    loss = reliability_weighted(
+        loss_P, reliability_P, beta=beta, normalisation=config.normalisation, weight_sum=weight_sum, count=count
+    )
+    number = count.clamp_min(1)
+    return LossTerms(
+        loss=loss,
+        total=collectives.sum_over_ranks(loss),
+        count=count,
+        reliability_mean=reliability / number,
+        similarity_mean=similarity / number,
+        accuracy=sure / number,
+        effective_share=effective_share(weight_sum, weight_square_sum, count),
+    )
