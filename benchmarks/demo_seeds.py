@@ -7,8 +7,8 @@ import tyro
 
 from cluster import session, storage
 from cluster.console import console, print_result
-from pretrain.demo import DemoConfig, run_demo
-from pretrain.demo_report import NAMES
+from pretrain.demo.chain import DemoConfig, run_demo
+from pretrain.demo.report import NAMES
 
 
 def main(seeds: tuple[int, ...] = (0, 1, 2), out: str = "out/demo-seeds") -> None:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from pretrain.config import IngestConfig
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import PyAvDecoder, probe, split
 from pretrain.ingest.detectors import make_detector
 from pretrain.ingest.extract import extract_clips

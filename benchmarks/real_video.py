@@ -11,12 +11,13 @@ from cluster import session, storage
 from cluster.console import console, print_result
 from evaluation.embedder import Embedder
 from evaluation.histogram import HistogramEmbedder
-from pretrain.audit import Auditor, read_truth
-from pretrain.config import IngestConfig
-from pretrain.export import export, export_untrained
+from pretrain.audit.auditor import Auditor
+from pretrain.audit.truth import read_truth
 from pretrain.ingest.clips import ClipReader, list_clips
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
-from pretrain.model_directory import load_embedder
+from pretrain.models.directory import load_embedder
+from pretrain.models.export import export, export_untrained
 from pretrain.recipes import isr_tiny
 from pretrain.train import train
 

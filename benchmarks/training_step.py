@@ -6,7 +6,7 @@ import time
 import torch
 
 from pretrain.config import PretrainConfig
-from pretrain.model import make_encoder
+from pretrain.models.encoder import make_encoder
 from pretrain.objective import Batch, batch_loss
 from pretrain.recipes import isr_tiny
 from pretrain.step import Learner

@@ -83,7 +83,7 @@ def embedder_factory(model: str) -> Callable[[], Embedder]:
     location = storage.resolve(model)
     if not storage.is_folder(location):
         raise ValueError(f"{model}: no such model; give a model directory or `histogram`")
-    from pretrain.model_directory import load_embedder  # the composition root alone knows who makes models
+    from pretrain.models.directory import load_embedder  # the composition root alone knows who makes models
 
     return functools.partial(load_embedder, location)
 

@@ -12,14 +12,16 @@ from cluster.console import command, console, print_result, progress_bar, run_cl
 from evaluation.embedder import Embedder
 from evaluation.histogram import HistogramEmbedder
 from evaluation.images import encode_jpeg
-from pretrain.audit import Auditor, read_truth
-from pretrain.config import IngestConfig, PretrainConfig
-from pretrain.contact_sheet import draw_contact_sheet
-from pretrain.demo import DemoConfig, run_demo
-from pretrain.export import export as export_run
+from pretrain.audit.auditor import Auditor
+from pretrain.audit.contact_sheet import draw_contact_sheet
+from pretrain.audit.truth import read_truth
+from pretrain.config import PretrainConfig
+from pretrain.demo.chain import DemoConfig, run_demo
 from pretrain.ingest.clips import ClipReader, list_clips
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_crops, prepare_videos
-from pretrain.model_directory import load_embedder
+from pretrain.models.directory import load_embedder
+from pretrain.models.export import export as export_run
 from pretrain.recipes import RECIPES, find_recipe
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street

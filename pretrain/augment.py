@@ -45,3 +45,9 @@ def augment(images: Sequence[NDArray[np.uint8]], transform: v2.Compose, rng: np.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63)))
         return torch.stack([transform(torch.from_numpy(image).permute(2, 0, 1)) for image in images])
+
+
+def resize(images: Sequence[NDArray[np.uint8]], height: int, width: int) -> Tensor:
+    """Bring crops to the input size and change nothing else: uint8 [N, 3, height, width]."""
+    transform = v2.Resize((height, width), antialias=True)
+    return torch.stack([transform(torch.from_numpy(image).permute(2, 0, 1)) for image in images])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torchvision.transforms import v2
 
 from evaluation.images import decode_image
-from pretrain.augment import augment
+from pretrain.augment import augment, resize
 from pretrain.config import PairConfig
 
 
@@ -99,21 +99,21 @@ def make_sample(
         draw: Number of the draw in the run; the sample depends on it and the seed alone.
 
     Returns:
-        ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the augmented crops of the two frames.
+        ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the augmented crops of the two frames;
+        ``clean_x`` and ``clean_y``: the same crops, only resized.
     """
     rng = np.random.default_rng((seed, draw))
     first, second = draw_interval(
         frame_times(clip), rng, shortest=config.min_interval_seconds, longest=config.max_interval_seconds
     )
-    return {
-        "x": augment(crop_images(clip["frames"][first]), transform, rng).numpy(),
-        "y": augment(crop_images(clip["frames"][second]), transform, rng).numpy(),
-    }
+    sample: dict[str, NDArray[np.uint8]] = {}
+    for name, frame in (("x", clip["frames"][first]), ("y", clip["frames"][second])):
+        images = crop_images(frame)
+        sample[name] = augment(images, transform, rng).numpy()
+        sample[f"clean_{name}"] = resize(images, *sample[name].shape[2:]).numpy()
+    return sample
 
 
-def collate(
-    x: Sequence[NDArray[np.uint8]], y: Sequence[NDArray[np.uint8]]
-) -> tuple[NDArray[np.uint8], list[int], list[int]]:
-    """Join the samples of a batch: all first frames' crops, then all second frames', and the counts of each pair."""
-    images = np.concatenate([*x, *y])
-    return images, [len(part) for part in x], [len(part) for part in y]
+def collate(x: Sequence[NDArray[np.uint8]], y: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Join the samples of a batch: all first frames' crops, then all second frames', uint8 [N + M, 3, H, W]."""
+    return np.concatenate([*x, *y])

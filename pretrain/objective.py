@@ -25,7 +25,9 @@ class Batch:
     """Frame pairs of this process."""
 
     images: Tensor
-    """uint8 [N + M, 3, H, W]: the crops of all first frames, then those of all second frames."""
+    """uint8 [N + M, 3, H, W]: the augmented crops of all first frames, then those of all second frames."""
+    clean: Tensor
+    """uint8 [N + M, 3, H, W]: the same crops without augmentation."""
     x_counts: Sequence[int]
     """Crops of each first frame; sums to N."""
     y_counts: Sequence[int]
@@ -81,19 +83,22 @@ def estimate_reliability(
     return torch.cat(parts) if parts else x_ND.new_zeros(0)
 
 
-def batch_loss(x_ND: Tensor, y_MD: Tensor, batch: Batch, config: LossConfig, *, beta: float) -> LossTerms:
+def batch_loss(embedding: Tensor, judged: Tensor, batch: Batch, config: LossConfig, *, beta: float) -> LossTerms:
     """Match the crops of every frame pair and compute the reliability-guided loss over all processes.
 
     Args:
-        x_ND: Unit-norm embeddings of the first frames' crops, float32.
-        y_MD: Those of the second frames.
+        embedding: Unit-norm embeddings of the augmented crops, float32 [N + M, D], with gradient.
+        judged: Unit-norm embeddings that decide who is matched and how reliable that is, [N + M, D]; may be the same.
         batch: Counts and videos of this process's frame pairs.
         config: The loss.
         beta: Exponent of the reliability in this step.
     """
+    sizes = [sum(batch.x_counts), sum(batch.y_counts)]
+    x_ND, y_MD = embedding.split(sizes)
+    judged_x_ND, judged_y_MD = judged.detach().split(sizes)
     matches = match_batch(
-        x_ND.detach().cpu().numpy(),
-        y_MD.detach().cpu().numpy(),
+        judged_x_ND.cpu().numpy(),
+        judged_y_MD.cpu().numpy(),
         batch.x_counts,
         batch.y_counts,
         min_similarity=config.min_similarity,
@@ -124,7 +129,7 @@ def batch_loss(x_ND: Tensor, y_MD: Tensor, batch: Batch, config: LossConfig, *, 
         reliability_P = confidence_reliability(forward_P, backward_P)
     else:
         reliability_P = estimate_reliability(
-            x_ND.detach(), y_MD.detach(), batch, matches, kind=config.reliability, tau_r=config.tau_r
+            judged_x_ND, judged_y_MD, batch, matches, kind=config.reliability, tau_r=config.tau_r
         )
     return _reduce(forward_P, backward_P, reliability_P, (x_PD * y_PD).sum(dim=1), config, beta=beta)
 

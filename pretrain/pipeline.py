@@ -1,6 +1,6 @@
 """Training samples on Ray Data: numbers of draws in, augmented crops of two frames out.
 
-Rows: draw int64; video int64; x uint8 [n, 3, H, W]; y uint8 [m, 3, H, W].
+Rows: draw int64; video int64; x, clean_x uint8 [n, 3, H, W]; y, clean_y uint8 [m, 3, H, W].
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.data.collate_fn import NumpyBatchCollateFn
 
+from cluster.values import from_json, to_json
 from pretrain.augment import make_transform
-from pretrain.config import PretrainConfig, from_json, to_json
+from pretrain.config import PretrainConfig
 from pretrain.feed import collate, epoch_order, make_sample
 from pretrain.ingest.clips import ClipReader, list_clips
+
+VIEWS = ("x", "y", "clean_x", "clean_y")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,17 @@ class LoadSamples:
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
         """Make the samples of a batch of draws."""
-        x: list[NDArray[np.uint8]] = []
-        y: list[NDArray[np.uint8]] = []
+        samples: list[dict[str, Any]] = []
         video: list[int] = []
         draws = batch["id"] + self.first_draw
         for draw in draws.tolist():
             clip = self._clip(draw)
             stored = self.reader.read(self.table.files[self.table.file[clip]], int(self.table.row_group[clip]))
-            sample = make_sample(stored, self.config.pairs, self.transform, seed=self.config.seed, draw=draw)
-            x.append(sample["x"])
-            y.append(sample["y"])
+            samples.append(make_sample(stored, self.config.pairs, self.transform, seed=self.config.seed, draw=draw))
             video.append(int(self.table.video[clip]))
-        return {"draw": draws, "video": np.array(video), "x": _ragged(x), "y": _ragged(y)}
+        return {"draw": draws, "video": np.array(video)} | {
+            name: _ragged([sample[name] for sample in samples]) for name in VIEWS
+        }
 
     def _clip(self, draw: int) -> int:
         per_epoch = len(self.table.video) * self.config.pairs_per_clip
@@ -96,12 +98,12 @@ class CollatePairs(NumpyBatchCollateFn):
     """Joins the samples of a batch for a training worker."""
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
-        """Return images uint8 [N + M, 3, H, W], the counts of each pair, and the videos."""
-        images, x_counts, y_counts = collate(list(batch["x"]), list(batch["y"]))
+        """Return both views uint8 [N + M, 3, H, W], the counts of each pair, and the videos."""
         return {
-            "images": torch.from_numpy(images),
-            "x_counts": torch.tensor(x_counts),
-            "y_counts": torch.tensor(y_counts),
+            "images": torch.from_numpy(collate(list(batch["x"]), list(batch["y"]))),
+            "clean": torch.from_numpy(collate(list(batch["clean_x"]), list(batch["clean_y"]))),
+            "x_counts": torch.tensor([len(part) for part in batch["x"]]),
+            "y_counts": torch.tensor([len(part) for part in batch["y"]]),
             "video": torch.from_numpy(np.array(batch["video"])),
         }
 

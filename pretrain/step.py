@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from pretrain import collectives
 from pretrain.config import PretrainConfig
-from pretrain.model import Encoder
+from pretrain.models.encoder import Encoder
 from pretrain.objective import Batch, batch_loss
 from pretrain.schedules import beta_after_warmup, warmup_cosine
 
@@ -67,12 +67,13 @@ class Learner:
         beta = beta_after_warmup(step, beta=config.loss.beta, warmup_steps=config.loss.beta_warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.wrapped.train()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            judged = self._judge(batch) if config.loss.match_on == "clean" else None
+            self.wrapped.train()
             embedding = self.wrapped(batch.images.to(self.device, non_blocking=True))
-        self._require_finite(step, embedding=embedding.detach().sum())
-        x_ND, y_MD = embedding.split([sum(batch.x_counts), sum(batch.y_counts)])
-        terms = batch_loss(x_ND, y_MD, batch, config.loss, beta=beta)
+        judged = embedding.detach() if judged is None else judged
+        self._require_finite(step, embedding=embedding.detach().sum(), matched_embedding=judged.sum())
+        terms = batch_loss(embedding, judged, batch, config.loss, beta=beta)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages gradients over processes; the loss is a sum of their shares.
         (terms.loss * collectives.world_size()).backward()
@@ -90,6 +91,12 @@ class Learner:
             "grad/norm": norm.detach(),
             "optimizer/learning_rate": torch.tensor(rate),
         }
+
+    @torch.no_grad()
+    def _judge(self, batch: Batch) -> Tensor:
+        """Embed the clean crops as a user would: augmentation and batch statistics only blur who is who."""
+        self.encoder.eval()
+        return self.encoder(batch.clean.to(self.device, non_blocking=True))
 
     def _require_finite(self, step: int, **sums: Tensor) -> None:
         """Stop all processes together: one that stopped alone would leave the others waiting in a collective."""

@@ -15,14 +15,15 @@ from ray.train.v2.api.callback import UserCallback
 from cluster import session, storage
 from cluster.console import console
 from cluster.resources import READER, Demand, check_fits
-from pretrain.checkpoint import load_checkpoint, save_checkpoint
+from cluster.values import fingerprint, from_json, to_json
 from pretrain.collectives import synchronise_batch_norm
-from pretrain.config import PretrainConfig, fingerprint, from_json, to_json
-from pretrain.metrics import FILE, MetricsLog
-from pretrain.model import make_encoder
+from pretrain.config import PretrainConfig
+from pretrain.models.encoder import make_encoder
 from pretrain.objective import Batch
 from pretrain.pipeline import CollatePairs, build_dataset, load_clip_table
-from pretrain.runs import live_progress, record_folder, refuse_other_run
+from pretrain.runs.checkpoint import load_checkpoint, save_checkpoint
+from pretrain.runs.directory import live_progress, record_folder, refuse_other_run
+from pretrain.runs.metrics import FILE, MetricsLog
 from pretrain.step import Learner
 
 
@@ -58,7 +59,14 @@ def train_loop(settings: dict[str, Any]) -> None:
     for batch, wait in _timed(batches):
         step += 1
         metrics = learner.step(
-            Batch(batch["images"], batch["x_counts"].tolist(), batch["y_counts"].tolist(), batch["video"]), step
+            Batch(
+                images=batch["images"],
+                clean=batch["clean"],
+                x_counts=batch["x_counts"].tolist(),
+                y_counts=batch["y_counts"].tolist(),
+                video=batch["video"],
+            ),
+            step,
         )
         images, waited = images + len(batch["images"]), waited + wait
         is_saving = step % config.checkpoint_every == 0 or step == learner.total_steps

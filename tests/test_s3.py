@@ -13,7 +13,7 @@ import boto3
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-from pretrain.model_directory import load_embedder
+from pretrain.models.directory import load_embedder
 from tests.pretrain.ingest.films import write_folder
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.images import encode_jpeg
-from pretrain.config import IngestConfig
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.detectors import Boxes
 
 

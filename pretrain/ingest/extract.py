@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.config import IngestConfig
 from pretrain.ingest.clips import make_clip
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.crops import clip_to_image, cut, cut_distance, filter_boxes
 from pretrain.ingest.decoders import Decoder, Frame, Segment
 from pretrain.ingest.detectors import Detector

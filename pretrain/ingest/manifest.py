@@ -14,7 +14,7 @@ from typing import Any
 
 from cluster import storage
 from evaluation.images import decode_image, encode_jpeg
-from pretrain.config import IngestConfig
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.extract import close_run, frame_rate, group_by_time
 
 REQUIRED = ("path", "video", "frame", "time_seconds")

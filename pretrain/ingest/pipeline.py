@@ -8,12 +8,10 @@ Rows of the segment dataset: video_id string; location string; first_frame int64
 int64; time_base_seconds float64; fps float64; error string, empty if the video is usable.
 """
 
-import faulthandler
 import functools
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,16 +22,14 @@ from ray.data import ActorPoolStrategy, Dataset
 from cluster import session, storage
 from cluster.console import progress_bar
 from cluster.resources import READER, Demand, check_fits
-from pretrain.config import IngestConfig, differences, from_json, to_json
-from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
-from pretrain.ingest.decoders import Segment, make_decoder, probe, split
+from cluster.values import differences, from_json, to_json
+from pretrain.ingest.config import IngestConfig
+from pretrain.ingest.decoders import make_decoder, probe, split
 from pretrain.ingest.detectors import make_detector
-from pretrain.ingest.extract import COUNTS, extract_clips
-from pretrain.ingest.manifest import CropRow, clips_of_crops, read_manifest
+from pretrain.ingest.manifest import CropRow, read_manifest
+from pretrain.ingest.report import write_report
 from pretrain.ingest.sources import Source, find_videos
-
-MAX_ATTEMPTS = 3
-"""A segment that ends its worker process this often is given up, and the job goes on."""
+from pretrain.ingest.workers import ConvertCrops, ExtractSegment
 
 
 def prepare_videos(inputs: Sequence[str], out: str, config: IngestConfig, *, workers: int = 0) -> dict[str, Any]:
@@ -199,138 +195,5 @@ def _drain(
     return rows
 
 
-class SegmentWorker:
-    """Runs segments one after another in its own process, and leaves counts or a reason behind for each."""
-
-    def __init__(self, out: str, config: dict[str, Any]) -> None:
-        self.out = out
-        self.config = from_json(IngestConfig, config)
-
-    def clips(self, row: dict[str, Any]) -> tuple[list[dict[str, Any]], Counter[str]]:
-        """Make the clips of one segment."""
-        raise NotImplementedError
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do one segment; the clips are complete before its counts appear."""
-        name, video_id, error = row["name"], row["video_id"], ""
-        clips: list[dict[str, Any]] = []
-        counts: Counter[str] = Counter()
-        if self._attempt(name) > MAX_ATTEMPTS:
-            error = f"ended the decoding process {MAX_ATTEMPTS} times (crash, or no end within the time limit)"
-        else:
-            # Runs in a C thread, so it also ends a decoder that spins while it holds the interpreter's lock.
-            faulthandler.dump_traceback_later(self.config.segment_timeout_seconds, exit=True)
-            try:
-                clips, counts = self.clips(row)
-            except ValueError as reason:
-                error = str(reason)
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-        if clips:
-            write_clips(storage.join(self.out, "clips", f"{name}.parquet"), clips)
-        result = {"video_id": video_id, "error": error, "counts": {key: counts[key] for key in COUNTS}}
-        storage.write_json(storage.join(self.out, "segments", f"{name}.json"), result)
-        return {"name": name, "note": f"{video_id}: {counts['crops']} crops"}
-
-    def _attempt(self, name: str) -> int:
-        location = storage.join(self.out, "attempts", name)
-        attempt = 1 + (int(storage.read_bytes(location)) if storage.exists(location) else 0)
-        storage.write_bytes(location, str(attempt).encode())
-        return attempt
-
-
-class ExtractSegment(SegmentWorker):
-    """Decodes, detects and cuts one segment of a video after another."""
-
-    def __init__(self, out: str, config: dict[str, Any]) -> None:
-        super().__init__(out, config)
-        self.decoder = make_decoder(self.config.decoder)
-        self.detector = make_detector(
-            self.config.detector, weights=self.config.detector_weights, min_height=self.config.min_height
-        )
-
-    def clips(self, row: dict[str, Any]) -> tuple[list[dict[str, Any]], Counter[str]]:
-        """Make the clips of one segment."""
-        segment = Segment(
-            video_id=row["video_id"],
-            location=row["location"],
-            first_frame=row["first_frame"],
-            timestamps=np.asarray(row["timestamps"], dtype=np.int64),
-            origin=row["origin"],
-            time_base_seconds=row["time_base_seconds"],
-            fps=row["fps"],
-        )
-        return extract_clips(segment, self.decoder, self.detector, self.config)
-
-
-class ConvertCrops(SegmentWorker):
-    """Turns crop images of a manifest into clips."""
-
-    def clips(self, row: dict[str, Any]) -> tuple[list[dict[str, Any]], Counter[str]]:
-        """Make the clips of one part of a video."""
-        rows = [CropRow(**{**item, "box": item["box"] and tuple(item["box"])}) for item in json.loads(row["rows"])]
-        return clips_of_crops(rows, self.config)
-
-
 def _row_to_json(row: CropRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in ("location", "video", "frame", "time_seconds", "box", "score")}
-
-
-def write_report(
-    out: str, config: IngestConfig, locations: dict[str, str], segments: dict[str, str], broken: dict[str, str]
-) -> dict[str, Any]:
-    """Add up all segments, write `report.json` last, and return it.
-
-    Every input is ``done``, ``partial`` (some segments failed) or ``quarantined`` (nothing of it is used).
-
-    Raises:
-        ValueError: If no input could be read at all; the report is written all the same.
-    """
-    members: dict[str, list[dict[str, Any]]] = {video_id: [] for video_id in locations}
-    for name, video_id in segments.items():
-        members[video_id].append(storage.read_json(storage.join(out, "segments", f"{name}.json")))
-    videos = [
-        _video_entry(video_id, locations[video_id], results, broken.get(video_id, ""))
-        for video_id, results in members.items()
-    ]
-    outcomes = Counter(video["outcome"] for video in videos)
-    totals = {
-        "videos": len(videos),
-        **{outcome: outcomes[outcome] for outcome in ("done", "partial", "quarantined")},
-        **_sum(video["counts"] for video in videos),
-    }
-    report = {"schema_version": SCHEMA_VERSION, "config": to_json(config), "totals": totals, "videos": videos}
-    storage.write_json(storage.join(out, "report.json"), report)
-    storage.remove(storage.join(out, "attempts"))
-    if outcomes["quarantined"] == len(videos):
-        first = videos[0]
-        raise ValueError(
-            f"none of the {len(videos)} inputs could be used; {first['location']}: {first['reason']}; "
-            f"all reasons are in {storage.join(out, 'report.json')}"
-        )
-    return report
-
-
-def _video_entry(video_id: str, location: str, results: list[dict[str, Any]], broken: str) -> dict[str, Any]:
-    failed = [result["error"] for result in results if result["error"]]
-    if broken or len(failed) == len(results):
-        outcome, reason = "quarantined", broken or failed[0]
-    elif failed:
-        outcome, reason = "partial", f"{len(failed)} of {len(results)} segments failed: {failed[0]}"
-    else:
-        outcome, reason = "done", ""
-    return {
-        "video_id": video_id,
-        "location": location,
-        "outcome": outcome,
-        "reason": reason,
-        "segments": len(results),
-        "counts": _sum(result["counts"] for result in results),
-    }
-
-
-def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return {key: total[key] for key in COUNTS}

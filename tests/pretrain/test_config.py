@@ -7,18 +7,9 @@ import typing
 
 import pytest
 
-from pretrain.config import (
-    IngestConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    PairConfig,
-    PretrainConfig,
-    differences,
-    fingerprint,
-    from_json,
-    to_json,
-)
+from cluster.values import differences, fingerprint, from_json, to_json
+from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PairConfig, PretrainConfig
+from pretrain.ingest.config import IngestConfig
 
 RUN = PretrainConfig(
     recipe="test",

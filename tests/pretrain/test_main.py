@@ -12,12 +12,12 @@ from cluster import session, storage
 from cluster.console import run_cli
 from evaluation.images import decode_image
 from pretrain.__main__ import COMMANDS
-from pretrain.config import IngestConfig
 from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import PyAvDecoder, probe, split
 from pretrain.ingest.detectors import SidecarDetector
 from pretrain.ingest.extract import extract_clips
-from pretrain.model_directory import load_embedder
+from pretrain.models.directory import load_embedder
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
 from tests.pretrain.test_export import CONFIG, write_run
 

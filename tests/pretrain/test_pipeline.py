@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cluster import session
-from pretrain.config import ModelConfig, to_json
+from cluster.values import to_json
+from pretrain.config import ModelConfig
 from pretrain.feed import epoch_order
 from pretrain.pipeline import CollatePairs, LoadSamples, build_dataset, load_clip_table
 from pretrain.recipes import isr_tiny

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pretrain.config import PretrainConfig, fingerprint, from_json, to_json
+from cluster.values import fingerprint, from_json, to_json
+from pretrain.config import PretrainConfig
 from pretrain.recipes import RECIPES, find_recipe, infonce_tiny, isr_tiny
 
 

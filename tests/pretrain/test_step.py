@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.collectives import synchronise_batch_norm
 from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig
-from pretrain.model import make_encoder
+from pretrain.models.encoder import make_encoder
 from pretrain.objective import Batch, batch_loss
 from pretrain.pairs import match
 from pretrain.recipes import isr_tiny

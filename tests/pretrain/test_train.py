@@ -13,12 +13,13 @@ import pytest
 
 import pretrain.train
 from cluster import storage
-from pretrain.checkpoint import read_state
-from pretrain.config import ModelConfig, OptimizerConfig, fingerprint, to_json
-from pretrain.export import export
-from pretrain.metrics import read_metrics
-from pretrain.model_directory import load_embedder
+from cluster.values import fingerprint, to_json
+from pretrain.config import ModelConfig, OptimizerConfig
+from pretrain.models.directory import load_embedder
+from pretrain.models.export import export
 from pretrain.recipes import isr_tiny
+from pretrain.runs.checkpoint import read_state
+from pretrain.runs.metrics import read_metrics
 from pretrain.train import latest_checkpoint, train, train_loop
 from tests.pretrain.ingest.films import write_clips_directory
 

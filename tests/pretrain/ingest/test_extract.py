@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretrain.config import IngestConfig
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.crops import intersection_over_union
 from pretrain.ingest.decoders import Frame, PyAvDecoder, Segment, probe, split
 from pretrain.ingest.detectors import MotionDetector, SidecarDetector

@@ -9,9 +9,10 @@ import pytest
 
 from evaluation.histogram import HistogramEmbedder
 from evaluation.images import decode_image
-from pretrain.audit import Auditor, TrueFrame
-from pretrain.config import IngestConfig
+from pretrain.audit.auditor import Auditor
+from pretrain.audit.truth import TrueFrame
 from pretrain.ingest.clips import ClipReader, write_clips
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.manifest import clips_of_crops, read_manifest
 from tests.pretrain.ingest.films import film, people_at
 

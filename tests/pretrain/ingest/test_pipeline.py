@@ -12,9 +12,10 @@ import pytest
 
 from cluster import session, storage
 from cluster.console import run_cli
+from cluster.values import to_json
 from pretrain.__main__ import COMMANDS
-from pretrain.config import IngestConfig, to_json
 from pretrain.ingest.clips import ClipReader, list_clips, require_clips
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.extract import COUNTS
 from pretrain.ingest.pipeline import (
     MAX_ATTEMPTS,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pretrain.audit import AuditedPair
-from pretrain.contact_sheet import COLUMNS, GAP, HEIGHT, LABEL, RIGHT, WIDTH, WRONG, draw_contact_sheet
+from pretrain.audit.auditor import AuditedPair
+from pretrain.audit.contact_sheet import COLUMNS, GAP, HEIGHT, LABEL, RIGHT, WIDTH, WRONG, draw_contact_sheet
 
 
 def pair(shade: int, *, is_right: bool, size: tuple[int, int] = (50, 20)) -> AuditedPair:

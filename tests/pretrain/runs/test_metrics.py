@@ -5,7 +5,7 @@ import math
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pretrain.metrics import FILE, MetricsLog, parse_lines, read_metrics
+from pretrain.runs.metrics import FILE, MetricsLog, parse_lines, read_metrics
 
 
 def test_what_is_written_is_read_at_once(tmp_path):

@@ -16,8 +16,9 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from cluster import storage
-from pretrain.config import ModelConfig, from_json, to_json
-from pretrain.model import IMAGENET_MEAN, IMAGENET_STD, Encoder, make_encoder
+from cluster.values import from_json, to_json
+from pretrain.config import ModelConfig
+from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder, make_encoder
 
 BATCH = 128
 """Images that are embedded at once."""

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pretrain.config import PretrainConfig, differences, from_json, to_json
+from cluster.values import differences, from_json, to_json
+from pretrain.config import PretrainConfig
 from pretrain.step import Learner
 
 

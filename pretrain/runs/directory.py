@@ -17,8 +17,9 @@ from typing import Any
 
 from cluster import storage
 from cluster.console import progress_bar
-from pretrain.config import PretrainConfig, differences, from_json
-from pretrain.metrics import FILE, parse_lines
+from cluster.values import differences, from_json
+from pretrain.config import PretrainConfig
+from pretrain.runs.metrics import FILE, parse_lines
 
 
 def refuse_other_run(out: str, config: PretrainConfig, mine: dict[str, Any]) -> None:

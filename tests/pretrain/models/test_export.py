@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from cluster import storage
-from pretrain.checkpoint import save_checkpoint
-from pretrain.config import ModelConfig, PretrainConfig, to_json
-from pretrain.export import export, export_untrained
-from pretrain.metrics import MetricsLog
-from pretrain.model import make_encoder
-from pretrain.model_directory import load_embedder
+from cluster.values import to_json
+from pretrain.config import ModelConfig, PretrainConfig
+from pretrain.models.directory import load_embedder
+from pretrain.models.encoder import make_encoder
+from pretrain.models.export import export, export_untrained
 from pretrain.recipes import isr_tiny
+from pretrain.runs.checkpoint import save_checkpoint
+from pretrain.runs.metrics import MetricsLog
 from pretrain.step import Learner
 
 CONFIG = replace(isr_tiny(), seed=3, model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16))

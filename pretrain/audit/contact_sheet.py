@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.audit import AuditedPair
+from pretrain.audit.auditor import AuditedPair
 
 HEIGHT, WIDTH, LABEL, GAP, COLUMNS = 128, 64, 18, 6, 8
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)

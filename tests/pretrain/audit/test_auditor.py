@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from evaluation.images import encode_jpeg
-from pretrain.audit import (
-    NOBODY,
-    Auditor,
-    TrueFrame,
-    assign_identities,
-    auroc,
-    frame_pairs,
-    read_truth,
-    truth_of_video,
-)
+from pretrain.audit.auditor import Auditor, auroc, frame_pairs
+from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, read_truth, truth_of_video
 from pretrain.ingest.clips import make_clip
 
 ANN, BOB, CAT = 0, 1, 2

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from pretrain.config import ModelConfig
-from pretrain.model import make_backbone, make_encoder
+from pretrain.models.encoder import make_backbone, make_encoder
 
 
 def config(architecture="tiny"):

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from pretrain import model_directory
 from pretrain.config import ModelConfig
-from pretrain.model import make_encoder
-from pretrain.model_directory import load_embedder, model_card, model_fingerprint, write_model
+from pretrain.models.directory import load_embedder, model_card, model_fingerprint, write_model
+from pretrain.models.encoder import make_encoder
 
 CONFIG = ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16)
 

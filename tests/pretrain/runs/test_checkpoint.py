@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pretrain.checkpoint import load_checkpoint, read_state, save_checkpoint
 from pretrain.config import LossConfig, ModelConfig, PretrainConfig
-from pretrain.model import make_encoder
+from pretrain.models.encoder import make_encoder
 from pretrain.objective import Batch
+from pretrain.runs.checkpoint import load_checkpoint, read_state, save_checkpoint
 from pretrain.step import Learner
 
 CONFIG = PretrainConfig(

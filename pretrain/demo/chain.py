@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from cluster import session, storage
 from cluster.console import console
+from cluster.values import fingerprint, to_json
 from evaluation.datasets import read_dataset
 from evaluation.embedder import Embedder
 from evaluation.features import Features, write_features
@@ -18,13 +19,15 @@ from evaluation.histogram import HistogramEmbedder
 from evaluation.pipeline import embed_dataset
 from evaluation.retrieval import RetrievalResult
 from evaluation.scoring import score, summarise
-from pretrain.audit import Auditor, read_truth
-from pretrain.config import IngestConfig, PretrainConfig, fingerprint, to_json
-from pretrain.demo_report import NAMES, Findings, write_demo_report
-from pretrain.export import export, export_untrained
+from pretrain.audit.auditor import Auditor
+from pretrain.audit.truth import read_truth
+from pretrain.config import PretrainConfig
+from pretrain.demo.report import NAMES, Findings, write_demo_report
 from pretrain.ingest.clips import ClipReader, list_clips
+from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
-from pretrain.model_directory import load_embedder
+from pretrain.models.directory import load_embedder
+from pretrain.models.export import export, export_untrained
 from pretrain.recipes import infonce_tiny, isr_tiny
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street

@@ -7,11 +7,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cluster import storage
-from pretrain.checkpoint import read_state
-from pretrain.config import PretrainConfig, from_json
-from pretrain.metrics import read_metrics
-from pretrain.model import make_encoder
-from pretrain.model_directory import model_card, write_model
+from cluster.values import from_json
+from pretrain.config import PretrainConfig
+from pretrain.models.directory import model_card, write_model
+from pretrain.models.encoder import make_encoder
+from pretrain.runs.checkpoint import read_state
+from pretrain.runs.metrics import read_metrics
 from pretrain.train import latest_checkpoint
 
 

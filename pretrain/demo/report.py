@@ -10,8 +10,8 @@ from evaluation.examples import choose_queries, show_rankings
 from evaluation.features import Features
 from evaluation.report import Figure, ImageGrid, Pair, Section, Table, Text, Tile, percent, write_report
 from evaluation.retrieval import RetrievalResult
-from pretrain.audit import AuditedPair, Auditor, AuditResult
-from pretrain.metrics import read_metrics
+from pretrain.audit.auditor import AuditedPair, Auditor, AuditResult
+from pretrain.runs.metrics import read_metrics
 
 NAMES = {
     "random": "Random weights",

@@ -1,0 +1,1 @@
+"""Mined pairs against true identities."""

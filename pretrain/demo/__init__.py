@@ -1,0 +1,1 @@
+"""The whole chain on a drawn street, for people without data or a GPU."""

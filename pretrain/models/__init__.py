@@ -1,0 +1,1 @@
+"""Encoders, and how they travel."""
