@@ -88,6 +88,10 @@ class LossConfig:
     match_on: Literal["clean", "augmented"] = "clean"
     """Which view of the crops is matched and judged for reliability. clean: not augmented, encoder in evaluation
     mode, one more forward pass. augmented: the view that is trained on; cheaper and noisier."""
+    other_video_negatives: bool = True
+    """Whether people of other videos are negatives. With few fixed cameras they teach the camera's look: see next."""
+    same_video_gap_seconds: float | None = None
+    """If set: people of the same video at least this far apart in time are negatives: they have walked on by then."""
     mask_same_pair_cross: float | None = None
     """If set: in-pair negatives whose similarity is above the positive's minus this margin are left out."""
     min_similarity: float | None = None
@@ -99,6 +103,8 @@ class LossConfig:
         require(self.tau_r > 0, "loss.tau-r", "> 0", self.tau_r)
         require(self.beta >= 0, "loss.beta", ">= 0", self.beta)
         require(self.beta_warmup_steps >= 0, "loss.beta-warmup-steps", ">= 0", self.beta_warmup_steps)
+        if self.same_video_gap_seconds is not None:
+            require(self.same_video_gap_seconds > 0, "loss.same-video-gap-seconds", "> 0", self.same_video_gap_seconds)
         if self.mask_same_pair_cross is not None:
             require(self.mask_same_pair_cross >= 0, "loss.mask-same-pair-cross", ">= 0", self.mask_same_pair_cross)
 

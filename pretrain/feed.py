@@ -100,13 +100,13 @@ def make_sample(
 
     Returns:
         ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the augmented crops of the two frames;
-        ``clean_x`` and ``clean_y``: the same crops, only resized.
+        ``clean_x`` and ``clean_y``: the same crops, only resized; ``seconds``: the earlier frame's time in its video.
     """
     rng = np.random.default_rng((seed, draw))
     first, second = draw_interval(
         frame_times(clip), rng, shortest=config.min_interval_seconds, longest=config.max_interval_seconds
     )
-    sample: dict[str, NDArray[np.uint8]] = {}
+    sample: dict[str, Any] = {"seconds": float(clip["frames"][first]["time_seconds"])}
     for name, frame in (("x", clip["frames"][first]), ("y", clip["frames"][second])):
         images = crop_images(frame)
         sample[name] = augment(images, transform, rng).numpy()

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 
-def candidate_mask(pair_P: Tensor, pair_G: Tensor, video_P: Tensor, video_G: Tensor, *, offset: int) -> Tensor:
+def candidate_mask(
+    pair_P: Tensor,
+    pair_G: Tensor,
+    video_P: Tensor,
+    video_G: Tensor,
+    *,
+    offset: int,
+    other_videos: bool = True,
+    far_PG: Tensor | None = None,
+) -> Tensor:
     """Which gathered pairs may stand in the softmax of each pair (specification ISR 1.7.3, candidate set).
 
     The definition, as a loop::
@@ -21,10 +30,11 @@ def candidate_mask(pair_P: Tensor, pair_G: Tensor, video_P: Tensor, video_G: Ten
         for p in range(P):
             for g in range(G):
                 is_own = g == offset + p
-                mask[p, g] = is_own or pair[g] == pair[p] or video[g] != video[p]
+                is_elsewhere = other_videos and video[g] != video[p]
+                mask[p, g] = is_own or pair[g] == pair[p] or is_elsewhere or far[p, g]
 
-    So pairs of the same video from another moment are left out: they may show the same person. All other people of the
-    same two frames are certain negatives, people of other videos nearly so.
+    So pairs of the same video from another moment are left out unless they are far apart in time: they may show the
+    same person. All other people of the same two frames are certain negatives, people of other videos nearly so.
 
     Args:
         pair_P: int64, number of the frame pair of each row, unique over all processes.
@@ -32,14 +42,30 @@ def candidate_mask(pair_P: Tensor, pair_G: Tensor, video_P: Tensor, video_G: Ten
         video_P: int64, number of the video of each row.
         video_G: The same for the gathered rows.
         offset: Where this process's rows begin among the gathered.
+        other_videos: Whether people of other videos are negatives.
+        far_PG: bool, from `far_apart`; None means nowhere.
 
     Returns:
         bool [P, G]; the own positive is always inside.
     """
-    mask_PG = (pair_P[:, None] == pair_G[None]) | (video_P[:, None] != video_G[None])
+    mask_PG = pair_P[:, None] == pair_G[None]
+    if other_videos:
+        mask_PG = mask_PG | (video_P[:, None] != video_G[None])
+    if far_PG is not None:
+        mask_PG = mask_PG | far_PG
     own_P = torch.arange(len(pair_P), device=pair_P.device)
     mask_PG[own_P, own_P + offset] = True
     return mask_PG
+
+
+def far_apart(video_P: Tensor, video_G: Tensor, seconds_P: Tensor, seconds_G: Tensor, *, gap_seconds: float) -> Tensor:
+    """Which pairs are of the same video and at least `gap_seconds` apart, bool [P, G].
+
+    A design of this project: with few fixed cameras, people of other videos differ by the camera's look already, and a
+    softmax against them teaches the camera. People who walk by have left after a while, so the same camera at another
+    time gives negatives that only the person tells apart.
+    """
+    return (video_P[:, None] == video_G[None]) & ((seconds_P[:, None] - seconds_G[None]).abs() >= gap_seconds)
 
 
 def mask_close_in_pair(
@@ -100,6 +126,8 @@ def pair_log_probabilities(
     offset: int,
     tau: float,
     mask_same_pair_cross: float | None = None,
+    other_videos: bool = True,
+    far_PG: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of both directions, ``log p(x -> y)`` and ``log p(y -> x)`` (specification ISR 1.7.3).
 
@@ -115,6 +143,8 @@ def pair_log_probabilities(
         offset: Where this process's rows begin among the gathered.
         tau: Divides the cosine; unitless, > 0.
         mask_same_pair_cross: Margin of `mask_close_in_pair`; None keeps all in-pair negatives.
+        other_videos: See `candidate_mask`.
+        far_PG: See `candidate_mask`.
 
     Returns:
         Two tensors [P].
@@ -129,7 +159,7 @@ def pair_log_probabilities(
             f"x {tuple(x_PD.shape)} and y {tuple(y_PD.shape)} must agree, and so must gathered x {tuple(x_GD.shape)} "
             f"and y {tuple(y_GD.shape)}, in rows and embedding size"
         )
-    mask_PG = candidate_mask(pair_P, pair_G, video_P, video_G, offset=offset)
+    mask_PG = candidate_mask(pair_P, pair_G, video_P, video_G, offset=offset, other_videos=other_videos, far_PG=far_PG)
     result: list[Tensor] = []
     for query_PD, key_GD in ((x_PD, y_GD), (y_PD, x_GD)):
         similarity_PG = query_PD @ key_GD.T

@@ -12,6 +12,7 @@ from pretrain.config import LossConfig
 from pretrain.losses import (
     confidence_reliability,
     effective_share,
+    far_apart,
     pair_log_probabilities,
     pair_weights,
     reliability_weighted,
@@ -34,6 +35,8 @@ class Batch:
     """Crops of each second frame; sums to M."""
     video: Tensor
     """int64 [F], number of each pair's video."""
+    seconds: Tensor | None = None
+    """float64 [F], time in its video of each pair's first frame; needed by `same_video_gap_seconds` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,12 @@ def batch_loss(embedding: Tensor, judged: Tensor, batch: Batch, config: LossConf
     x_GD, y_GD = (collectives.gather_with_gradient(value, counts) for value in (x_PD, y_PD))
     pair_P, video_P = local_pair + pairs_before, batch.video.to(device)[local_pair]
     pair_G, video_G = (collectives.gather_with_gradient(value, counts) for value in (pair_P, video_P))
+    far_PG = None
+    if config.same_video_gap_seconds is not None:
+        assert batch.seconds is not None, "a batch says when its pairs were seen"
+        seconds_P = batch.seconds.to(device)[local_pair]
+        seconds_G = collectives.gather_with_gradient(seconds_P, counts)
+        far_PG = far_apart(video_P, video_G, seconds_P, seconds_G, gap_seconds=config.same_video_gap_seconds)
     forward_P, backward_P = pair_log_probabilities(
         x_PD,
         y_PD,
@@ -124,6 +133,8 @@ def batch_loss(embedding: Tensor, judged: Tensor, batch: Batch, config: LossConf
         offset=offset,
         tau=config.tau,
         mask_same_pair_cross=config.mask_same_pair_cross,
+        other_videos=config.other_video_negatives,
+        far_PG=far_PG,
     )
     if config.reliability == "conf":
         reliability_P = confidence_reliability(forward_P, backward_P)

@@ -1,6 +1,6 @@
 """Training samples on Ray Data: numbers of draws in, augmented crops of two frames out.
 
-Rows: draw int64; video int64; x, clean_x uint8 [n, 3, H, W]; y, clean_y uint8 [m, 3, H, W].
+Rows: draw int64; video int64; seconds float64; x, clean_x uint8 [n, 3, H, W]; y, clean_y uint8 [m, 3, H, W].
 """
 
 from dataclasses import dataclass
@@ -73,9 +73,11 @@ class LoadSamples:
             stored = self.reader.read(self.table.files[self.table.file[clip]], int(self.table.row_group[clip]))
             samples.append(make_sample(stored, self.config.pairs, self.transform, seed=self.config.seed, draw=draw))
             video.append(int(self.table.video[clip]))
-        return {"draw": draws, "video": np.array(video)} | {
-            name: _ragged([sample[name] for sample in samples]) for name in VIEWS
-        }
+        return {
+            "draw": draws,
+            "video": np.array(video),
+            "seconds": np.array([sample["seconds"] for sample in samples]),
+        } | {name: _ragged([sample[name] for sample in samples]) for name in VIEWS}
 
     def _clip(self, draw: int) -> int:
         per_epoch = len(self.table.video) * self.config.pairs_per_clip
@@ -105,6 +107,7 @@ class CollatePairs(NumpyBatchCollateFn):
             "x_counts": torch.tensor([len(part) for part in batch["x"]]),
             "y_counts": torch.tensor([len(part) for part in batch["y"]]),
             "video": torch.from_numpy(np.array(batch["video"])),
+            "seconds": torch.from_numpy(np.array(batch["seconds"])),
         }
 
 

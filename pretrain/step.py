@@ -67,9 +67,9 @@ class Learner:
         beta = beta_after_warmup(step, beta=config.loss.beta, warmup_steps=config.loss.beta_warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            judged = self._judge(batch) if config.loss.match_on == "clean" else None
-            self.wrapped.train()
+        judged = self._judge(batch) if config.loss.match_on == "clean" else None
+        self.wrapped.train()
+        with self._autocast():
             embedding = self.wrapped(batch.images.to(self.device, non_blocking=True))
         judged = embedding.detach() if judged is None else judged
         self._require_finite(step, embedding=embedding.detach().sum(), matched_embedding=judged.sum())
@@ -96,7 +96,12 @@ class Learner:
     def _judge(self, batch: Batch) -> Tensor:
         """Embed the clean crops as a user would: augmentation and batch statistics only blur who is who."""
         self.encoder.eval()
-        return self.encoder(batch.clean.to(self.device, non_blocking=True))
+        # A block of its own: autocast caches what it casts, and casts of this pass carry no gradient.
+        with self._autocast():
+            return self.encoder(batch.clean.to(self.device, non_blocking=True))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
 
     def _require_finite(self, step: int, **sums: Tensor) -> None:
         """Stop all processes together: one that stopped alone would leave the others waiting in a collective."""

@@ -65,6 +65,7 @@ def train_loop(settings: dict[str, Any]) -> None:
                 x_counts=batch["x_counts"].tolist(),
                 y_counts=batch["y_counts"].tolist(),
                 video=batch["video"],
+                seconds=batch["seconds"],
             ),
             step,
         )

@@ -49,8 +49,8 @@ class DemoConfig:
 def street_of(config: DemoConfig) -> StreetConfig:
     """The street of a demo."""
     if config.size == "quick":
-        return StreetConfig(seed=config.seed, identities=12, test_identities=6, cameras=3, seconds=12)
-    return StreetConfig(seed=config.seed, identities=240, test_identities=40, cameras=6, seconds=120)
+        return StreetConfig(seed=config.seed, identities=24, test_identities=6, cameras=3, seconds=24, fps=5)
+    return StreetConfig(seed=config.seed, identities=240, test_identities=40, cameras=6, seconds=240, fps=5)
 
 
 def run_of(config: DemoConfig, base: PretrainConfig) -> PretrainConfig:
@@ -59,8 +59,8 @@ def run_of(config: DemoConfig, base: PretrainConfig) -> PretrainConfig:
     return replace(run, epochs=2, batch_pairs=4, log_every=1) if config.size == "quick" else run
 
 
-INGEST = IngestConfig(detector="motion", stride=2, clip_seconds=3.0, segment_seconds=60.0, min_height=48)
-"""The demo's videos are small and have 10 frames per second."""
+INGEST = IngestConfig(detector="motion", stride=1, clip_seconds=3.0, segment_seconds=60.0, min_height=48)
+"""The demo's videos are small and have 5 frames per second."""
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Annotated
 import pytest
 import tyro
 
-from cluster.console import command, print_result, run_cli
+import cluster.console
+from cluster.console import SECONDS_BETWEEN_LINES, command, console, print_result, progress_bar, run_cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,3 +134,70 @@ def test_help_lists_commands_and_options(capsys: pytest.CaptureFixture[str]):
 def test_results_refuse_what_is_not_json():
     with pytest.raises(ValueError, match="not JSON compliant"):
         print_result({"loss": float("nan")})
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cluster.console, "time", clock)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    return clock
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(clock: Clock, capsys: pytest.CaptureFixture[str]):
+    printed: list[float] = []
+    with progress_bar() as bar:
+        task = bar.add_task("cutting", total=100, note="")
+        for number in range(1, 100):
+            bar.update(task, advance=1, note=f"[a] {number}.mp4: 3 crops")
+            lines = capsys.readouterr().err.splitlines()
+            assert len(lines) <= 1
+            if lines:
+                assert lines[0].startswith(f"cutting: {number} of 100")
+                assert lines[0].endswith(f"[a] {number}.mp4: 3 crops"), "nothing in a name is markup"
+                printed.append(clock.now)
+            clock.now += 1.0
+    # One a second from 1000 s on; the first line comes at once.
+    assert printed == [1000 + SECONDS_BETWEEN_LINES * turn for turn in range(7)]
+
+
+def test_without_a_terminal_the_end_is_told_once(clock: Clock, capsys: pytest.CaptureFixture[str]):
+    with progress_bar() as bar:
+        task = bar.add_task("cutting", total=2, note="")
+        bar.update(task, advance=1, note="first")
+        clock.now += SECONDS_BETWEEN_LINES
+        bar.update(task, advance=1, note="last")
+        assert len(capsys.readouterr().err.splitlines()) == 1, "the end is not a line of its own"
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert "2/2" in err
+    assert "last" in err
+
+
+def test_progress_without_a_known_end_counts(clock: Clock, capsys: pytest.CaptureFixture[str]):
+    with progress_bar() as bar:
+        task = bar.add_task("probing", total=None, note="")
+        bar.update(task, completed=3, note="a.mp4")
+        assert capsys.readouterr().err == "probing: 3  a.mp4\n"
+
+
+def test_on_a_terminal_the_bar_alone_is_drawn(clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.setattr(console, "_force_terminal", True)
+    with progress_bar() as bar:
+        task = bar.add_task("cutting", total=100, note="")
+        for number in range(1, 4):
+            clock.now += SECONDS_BETWEEN_LINES
+            bar.update(task, advance=1, note=f"{number}.mp4")
+    assert "cutting: " not in capsys.readouterr().err

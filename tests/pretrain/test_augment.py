@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from pretrain.augment import augment, make_transform
+from pretrain.augment import augment, make_transform, resize
 from pretrain.config import PairConfig
 
 OFF = PairConfig(
@@ -43,6 +43,18 @@ def test_crops_of_any_size_become_the_input_size(config):
 def test_switched_off_it_is_a_plain_resize():
     images = crops((100, 40), (20, 9))
     assert torch.equal(augmented(images, OFF), torch.stack([resized(image) for image in images]))
+
+
+def test_resize_brings_crops_of_any_size_to_the_input_size_and_draws_nothing():
+    images = crops((100, 40), (20, 9), (48, 24))
+    before = torch.random.get_rng_state()
+    got = resize(images, *SIZE)
+    assert (got.shape, got.dtype) == ((3, 3, 48, 24), torch.uint8)
+    assert torch.equal(got, torch.stack([resized(image) for image in images]))
+    assert torch.equal(got[2], torch.from_numpy(images[2]).permute(2, 0, 1)), "a crop of that size stays as it is"
+    assert torch.equal(torch.random.get_rng_state(), before)
+    white = np.full((30, 50, 3), 255, dtype=np.uint8)
+    assert (resize([white], *SIZE) == 255).all()
 
 
 @pytest.mark.parametrize(

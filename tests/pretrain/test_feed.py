@@ -4,10 +4,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from evaluation.images import encode_jpeg
 from pretrain.augment import make_transform
@@ -41,7 +43,7 @@ def sample(*, seed=0, draw=0):
 def digest(**options):
     """A hash of a few samples; another process makes it too."""
     parts = [part for draw in range(4) for part in sample(draw=draw, **options).values()]
-    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+    return hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in parts)).hexdigest()
 
 
 @pytest.mark.parametrize("pairs_per_clip", [1, 3])
@@ -132,6 +134,49 @@ def test_a_sample_is_two_frames_of_the_clip():
         assert got["x"].shape == (first % 3 + 1, 3, 32, 16)
         assert got["y"].shape == (second % 3 + 1, 3, 32, 16)
         assert got["x"].dtype == got["y"].dtype == np.uint8
+        assert got["clean_x"].shape == got["x"].shape
+        assert got["clean_y"].shape == got["y"].shape
+        assert got["clean_x"].dtype == got["clean_y"].dtype == np.uint8
+
+
+def plain(frame):
+    """The crops of a frame, only decoded and resized."""
+    images = [torch.from_numpy(image).permute(2, 0, 1) for image in crop_images(frame)]
+    return np.stack([v2.functional.resize(image, [32, 16], antialias=True).numpy() for image in images])
+
+
+def test_the_clean_view_is_the_plain_resize_of_the_crops_of_the_chosen_frames():
+    clip = make_clip()
+    for draw in range(5):
+        rng = np.random.default_rng((3, draw))
+        first, second = draw_interval(frame_times(clip), rng, shortest=0.2, longest=2.0)
+        got = sample(seed=3, draw=draw)
+        np.testing.assert_array_equal(got["clean_x"], plain(clip["frames"][first]))
+        np.testing.assert_array_equal(got["clean_y"], plain(clip["frames"][second]))
+        assert got["seconds"] == frame_times(clip)[first]
+
+
+def test_the_clean_view_does_not_depend_on_the_augmentation():
+    clip = make_clip(num_frames=2)  # so every draw chooses the same two frames
+    every = PairConfig()
+    strong = replace(every, jitter_probability=1.0, blur_probability=1.0, erasing_probability=1.0, padding_pixels=64)
+    found = [
+        make_sample(clip, config, make_transform(config, 32, 16), seed=seed, draw=draw)
+        for config in (every, strong)
+        for seed in range(2)
+        for draw in range(3)
+    ]
+    assert len({one["x"].tobytes() for one in found}) == len({one["y"].tobytes() for one in found}) == len(found)
+    assert {one["clean_x"].tobytes() for one in found} == {plain(clip["frames"][0]).tobytes()}
+    assert {one["clean_y"].tobytes() for one in found} == {plain(clip["frames"][1]).tobytes()}
+
+
+def test_without_augmentation_both_views_are_the_same():
+    off = dict.fromkeys((f"{name}_probability" for name in ("jitter", "grayscale", "blur", "erasing", "flip")), 0.0)
+    config = PairConfig(padding_pixels=0, **off)
+    got = make_sample(make_clip(), config, make_transform(config, 32, 16), seed=0, draw=0)
+    np.testing.assert_array_equal(got["clean_x"], got["x"])
+    np.testing.assert_array_equal(got["clean_y"], got["y"])
 
 
 def test_a_sample_follows_from_seed_and_draw_and_leaves_the_global_generators_alone():
@@ -143,8 +188,8 @@ def test_a_sample_follows_from_seed_and_draw_and_leaves_the_global_generators_al
     got = sample(seed=1, draw=2)
     assert torch.equal(torch.random.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
-    for side in ("x", "y"):
-        np.testing.assert_array_equal(got[side], expected[side])
+    for view in ("x", "y", "clean_x", "clean_y"):
+        np.testing.assert_array_equal(got[view], expected[view])
     assert len({digest(seed=1), digest(seed=2)}) == 2
     assert len({sample(draw=draw)["x"].tobytes() for draw in range(6)}) == 6
 
@@ -170,6 +215,6 @@ def test_a_damaged_crop_is_refused():
 def test_collate_puts_all_first_frames_before_all_second_frames():
     x = [np.full((n, 3, 2, 2), value, np.uint8) for n, value in ((2, 1), (1, 2))]
     y = [np.full((n, 3, 2, 2), value, np.uint8) for n, value in ((1, 3), (3, 4))]
-    images, x_counts, y_counts = collate(x, y)
+    images = collate(x, y)
     assert images[:, 0, 0, 0].tolist() == [1, 1, 2, 3, 4, 4, 4]
-    assert (x_counts, y_counts, images.dtype) == ([2, 1], [1, 3], np.uint8)
+    assert images.dtype == np.uint8

@@ -19,7 +19,7 @@ from pretrain.ingest.detectors import SidecarDetector
 from pretrain.ingest.extract import extract_clips
 from pretrain.models.directory import load_embedder
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
-from tests.pretrain.test_export import CONFIG, write_run
+from tests.pretrain.models.test_export import CONFIG, write_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,7 +81,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ),
         ("train isr-tiny --clips {0}/old --out {0}/new", ["schema version 2, this program reads 1", "prepare"]),
         (
-            "train isr-tiny --clips {0}/clips --out {0}/new --batch-pairs 64",
+            "train isr-tiny --clips {0}/clips --out {0}/new --epochs 20 --batch-pairs 64",
             ["gives 60 frame pairs in 20 epochs, less than a batch of 64", "lower --batch-pairs"],
         ),
         (

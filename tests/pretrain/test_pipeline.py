@@ -11,7 +11,7 @@ from cluster import session
 from cluster.values import to_json
 from pretrain.config import ModelConfig
 from pretrain.feed import epoch_order
-from pretrain.pipeline import CollatePairs, LoadSamples, build_dataset, load_clip_table
+from pretrain.pipeline import VIEWS, CollatePairs, LoadSamples, build_dataset, load_clip_table
 from pretrain.recipes import isr_tiny
 from tests.pretrain.ingest.films import write_clips_directory
 
@@ -41,11 +41,20 @@ def test_a_sample_depends_on_its_draw_alone(clips: str):
     for position, draw in enumerate(range(20, 30)):
         alone = samples(clips, range(draw, draw + 1))
         assert alone["video"][0] == together["video"][position]
-        for side in "xy":
-            assert alone[side][0].shape == (3, 3, 32, 16)
-            assert np.array_equal(alone[side][0], together[side][position])
+        for view in VIEWS:
+            assert alone[view][0].shape == (3, 3, 32, 16)
+            assert np.array_equal(alone[view][0], together[view][position])
     again = samples(clips, range(32, 33))
     assert not np.array_equal(again["x"][0], together["x"][0])
+
+
+def test_draws_may_be_numbered_from_where_a_run_goes_on(clips: str):
+    loader = LoadSamples(load_clip_table(clips), to_json(CONFIG), 20)
+    resumed, expected = loader({"id": np.arange(3)}), samples(clips, range(20, 23))
+    assert resumed["draw"].tolist() == expected["draw"].tolist() == [20, 21, 22]
+    assert resumed["video"].tolist() == expected["video"].tolist()
+    for view in VIEWS:
+        assert all(np.array_equal(one, other) for one, other in zip(resumed[view], expected[view], strict=True))
 
 
 def test_an_epoch_uses_every_clip_once_and_the_next_in_another_order(clips: str):
@@ -60,11 +69,16 @@ def test_an_epoch_uses_every_clip_once_and_the_next_in_another_order(clips: str)
 def test_batches_join_first_frames_and_then_second_ones(clips: str):
     rows = samples(clips, range(3))
     batch = CollatePairs()(rows)
-    assert batch["images"].shape == (18, 3, 32, 16)
+    assert batch["images"].shape == batch["clean"].shape == (18, 3, 32, 16)
     assert batch["x_counts"].tolist() == batch["y_counts"].tolist() == [3, 3, 3]
     assert np.array_equal(batch["images"][3:6].numpy(), rows["x"][1])
     assert np.array_equal(batch["images"][9:12].numpy(), rows["y"][0])
+    assert np.array_equal(batch["clean"][3:6].numpy(), rows["clean_x"][1])
+    assert np.array_equal(batch["clean"][9:12].numpy(), rows["clean_y"][0])
+    assert not np.array_equal(batch["images"], batch["clean"])
     assert batch["video"].tolist() == rows["video"].tolist()
+    assert batch["seconds"].tolist() == rows["seconds"].tolist()
+    assert len(set(batch["seconds"].tolist())) > 1
 
 
 @pytest.mark.ray
@@ -76,4 +90,5 @@ def test_draws_come_in_order_from_where_they_should(ray_cluster: None, clips: st
     assert [int(row["draw"]) for row in rows] == list(range(first, 20))
     expected = samples(clips, range(first, 20))
     assert [int(row["video"]) for row in rows] == expected["video"].tolist()
-    assert all(np.array_equal(row["y"], y) for row, y in zip(rows, expected["y"], strict=True))
+    for view in VIEWS:
+        assert all(np.array_equal(row[view], one) for row, one in zip(rows, expected[view], strict=True)), view

@@ -14,22 +14,21 @@ from cluster import session, storage
 from cluster.console import run_cli
 from cluster.values import to_json
 from pretrain.__main__ import COMMANDS
-from pretrain.ingest.clips import ClipReader, list_clips, require_clips
+from pretrain.ingest.clips import ClipReader, list_clips
 from pretrain.ingest.config import IngestConfig
-from pretrain.ingest.extract import COUNTS
 from pretrain.ingest.pipeline import (
-    MAX_ATTEMPTS,
-    ExtractSegment,
     claim,
     prepare_crops,
     prepare_videos,
     probe_row,
     run_segments,
     segment_name,
-    write_report,
 )
+from pretrain.ingest.report import write_report
+from pretrain.ingest.workers import MAX_ATTEMPTS, ExtractSegment
 from tests.pretrain.ingest.films import people_at, write_folder
 from tests.pretrain.ingest.test_manifest import write_crops
+from tests.pretrain.ingest.test_report import assert_adds_up
 
 CONFIG = IngestConfig(detector="boxes", stride=5, clip_seconds=1.0, segment_seconds=4.0, min_height=40)
 SEGMENTS = {"a.mp4": 3, "yard/b.mp4": 3}
@@ -64,18 +63,6 @@ def read_all(out: str) -> list[dict[str, Any]]:
 
 def snapshot(folder: str) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in Path(folder).rglob("*") if path.is_file()}
-
-
-def assert_adds_up(report: dict[str, Any]) -> None:
-    totals = report["totals"]
-    assert totals["videos"] == len(report["videos"]) == totals["done"] + totals["partial"] + totals["quarantined"]
-    for name in COUNTS:
-        assert totals[name] == sum(video["counts"][name] for video in report["videos"])
-    for counts in (totals, *(video["counts"] for video in report["videos"])):
-        frames = ("frames_kept", "frames_few_people", "frames_many_people", "frames_alone")
-        assert counts["frames_sampled"] == sum(counts[name] for name in frames)
-        boxes = ("crops", "boxes_score", "boxes_height", "boxes_aspect", "boxes_overlap", "boxes_in_dropped_frames")
-        assert counts["boxes_detected"] == sum(counts[name] for name in boxes)
 
 
 def test_a_probe_gives_a_row_for_each_segment_or_the_reason_why_not(films: Path):
@@ -114,30 +101,6 @@ def test_a_directory_is_taken_for_one_configuration_and_its_inputs(tmp_path: Pat
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(ValueError, match=r"mine holds other files and no config\.json of a clips directory"):
         claim(str(tmp_path / "mine"), CONFIG, {})
-
-
-def test_a_video_with_some_failed_segments_is_partial(tmp_path: Path):
-    out = str(tmp_path)
-    for name, error, crops in (("a1", "", 5), ("a2", "decoding failed", 0), ("b1", "no boxes", 0)):
-        storage.write_json(
-            f"{out}/segments/{name}.json",
-            {"error": error, "counts": {**dict.fromkeys(COUNTS, 0), "crops": crops, "boxes_detected": crops}},
-        )
-    segments = {"a1": "a", "a2": "a", "b1": "b"}
-    report = write_report(out, CONFIG, {"a": "/a", "b": "/b", "c": "/c"}, segments, {"c": "not a video"})
-    assert [(video["outcome"], video["reason"]) for video in report["videos"]] == [
-        ("partial", "1 of 2 segments failed: decoding failed"),
-        ("quarantined", "no boxes"),
-        ("quarantined", "not a video"),
-    ]
-    assert report["totals"]["crops"] == 5
-    assert_adds_up(report)
-    assert require_clips(out) == report
-    with pytest.raises(
-        ValueError, match=r"none of the 2 inputs could be used; /b: no boxes; all reasons are in .*report"
-    ):
-        write_report(out, CONFIG, {"b": "/b", "c": "/c"}, {"b1": "b"}, {"c": "not a video"})
-    assert require_clips(out)["totals"]["quarantined"] == 2, "the report is there all the same"
 
 
 @pytest.mark.ray

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pretrain import model_directory
 from pretrain.config import ModelConfig
+from pretrain.models import directory
 from pretrain.models.directory import load_embedder, model_card, model_fingerprint, write_model
 from pretrain.models.encoder import make_encoder
 
@@ -52,7 +52,7 @@ def test_images_of_any_size_and_number_are_embedded_in_order(tmp_path, monkeypat
     got = embedder.embed(images)
     assert (got.shape, got.dtype) == ((5, 8), np.float32)
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
-    monkeypatch.setattr(model_directory, "BATCH", 2)
+    monkeypatch.setattr(directory, "BATCH", 2)
     np.testing.assert_allclose(embedder.embed(images), got, atol=1e-5)
     np.testing.assert_allclose(np.concatenate([embedder.embed([image]) for image in images]), got, atol=1e-5)
     assert embedder.embed([]).shape == (0, 8)

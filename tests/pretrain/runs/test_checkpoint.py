@@ -37,8 +37,9 @@ def make_learner(seed=0, config=CONFIG):
 def run(learner, steps):
     for step in steps:
         generator = torch.Generator().manual_seed(step)
-        images = torch.randint(0, 256, (10, 3, 16, 16), generator=generator, dtype=torch.uint8)
-        metrics = learner.step(Batch(images, [2, 3], [3, 2], torch.tensor([0, 1])), step)
+        views = torch.randint(0, 256, (2, 10, 3, 16, 16), generator=generator, dtype=torch.uint8)
+        images, clean = views.unbind()
+        metrics = learner.step(Batch(images, clean, [2, 3], [3, 2], torch.tensor([0, 1])), step)
     return metrics
 
 
