@@ -23,18 +23,24 @@ def connect() -> None:
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         # Silences a warning about a default that changes; our workers on CPU nodes must not see GPUs either way.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        is_quiet = not os.environ.get("PERENNIAL_RAY_LOGS")
         # Tasks print their own summary through us; Ray's per-operator logs stay in its session folder.
         logging.getLogger("ray.data").setLevel(logging.WARNING)
+        # It warns that progress bars are off, which is our doing (see `configure_data`).
+        logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
         if os.environ.get("RAY_ADDRESS"):
             ray.init(logging_level=logging.WARNING)
         else:
             # A local cluster asks for a token by default, as it should; Ray warns that it does.
             logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+            if is_quiet:
+                # Ray Data's actor pools make the core print a line of level E that is benign (Ray issue 53727).
+                os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
                 address="local",
                 num_cpus=max(MINIMUM_LOCAL_CPUS, os.cpu_count() or 1),
                 dashboard_host="127.0.0.1",
-                log_to_driver=bool(os.environ.get("PERENNIAL_RAY_LOGS")),
+                log_to_driver=not is_quiet,
                 logging_level=logging.WARNING,
             )
     configure_data()

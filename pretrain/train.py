@@ -143,10 +143,9 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
         )
     mine = {"config": to_json(config), "clips": clips, "num_clips": len(table.video)}
     refuse_other_run(out, config, mine)
-    done = storage.join(out, "done.json")
-    if storage.exists(done):
-        return storage.read_json(done)
-    console.print(config, f"{total_steps} steps on {len(table.video)} clips")
+    if (finished := _finished(out)) is not None:
+        return finished
+    console.print(f"{config}\n{total_steps} steps on {len(table.video)} clips", markup=False)
     session.connect()
     check_fits(_demands(config), session.total_resources())
     # Only a run that can start takes the directory: its workers are part of the configuration.
@@ -183,9 +182,19 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
         with live_progress(os.path.join(folder, FILE), total_steps):
             result = trainer.fit()
     assert result.checkpoint is not None, "a finished run has a checkpoint"
-    final = {**(result.metrics or {}), "checkpoint": storage.join(run, storage.name_of(result.checkpoint.path))}
-    storage.write_json(done, final)
-    return final
+    # Relative to the run directory, which may be moved or copied.
+    final = {**(result.metrics or {}), "checkpoint": f"ray/{name}/{storage.name_of(result.checkpoint.path)}"}
+    storage.write_json(storage.join(out, "done.json"), final)
+    return {**final, "checkpoint": storage.join(out, final["checkpoint"])}
+
+
+def _finished(out: str) -> dict[str, Any] | None:
+    """Return the last record of a finished run, None if it has not finished."""
+    done = storage.join(out, "done.json")
+    if not storage.exists(done):
+        return None
+    final = storage.read_json(done)
+    return {**final, "checkpoint": storage.join(out, final["checkpoint"])}
 
 
 def _demands(config: PretrainConfig) -> list[Demand]:
@@ -214,8 +223,8 @@ def latest_checkpoint(run_directory: str) -> str:
     Raises:
         ValueError: If the directory is no run, or has no checkpoint yet.
     """
-    if storage.exists(storage.join(run_directory, "done.json")):
-        return storage.read_json(storage.join(run_directory, "done.json"))["checkpoint"]
+    if (finished := _finished(run_directory)) is not None:
+        return finished["checkpoint"]
     location = storage.join(run_directory, "config.json")
     if not storage.exists(location):
         raise ValueError(f"{run_directory} is no run directory of python -m pretrain train")

@@ -74,6 +74,9 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     """
     out = os.path.abspath(config.out)
     _claim(out, config)
+    if storage.exists(f"{out}/summary.json"):
+        console.print(f"this demo is finished: {out}/report.html; remove {out} to run it again", markup=False)
+        return storage.read_json(f"{out}/summary.json")
     started = time.perf_counter()
     step = _announcer(started)
     street, clips = f"{out}/street", f"{out}/clips"

@@ -153,7 +153,8 @@ def _audit_table(audits: dict[str, AuditResult]) -> Table:
         ),
         highlight_row=list(audits).index("isr"),
         caption="Crops of frames one second apart, matched one to one. A pair is right if both crops belong to one "
-        "true person. 'Found of all' counts people whom the detector missed or dropped as lost.",
+        "true person; most wrong ones are people whom the motion detector found in one of the frames only, and who "
+        "are matched all the same. 'Found of all' counts people whom the detector missed or dropped as lost.",
     )
 
 

@@ -11,6 +11,7 @@ from pretrain.losses import (
     candidate_mask,
     confidence_reliability,
     effective_share,
+    far_apart,
     log_probability,
     mask_close_in_pair,
     pair_log_probabilities,
@@ -86,6 +87,24 @@ def test_candidates_leave_out_other_moments_of_the_video_only():
     pair, video = torch.tensor([0, 0, 1, 2]), torch.tensor([7, 7, 7, 8])
     mask = candidate_mask(pair[:2], pair, video[:2], video, offset=0)
     assert mask.tolist() == [[True, True, False, True]] * 2
+
+
+def test_without_other_videos_only_the_own_frame_pair_is_left():
+    pair, video = torch.tensor([0, 0, 1, 2]), torch.tensor([7, 7, 7, 8])
+    mask = candidate_mask(pair[:2], pair, video[:2], video, offset=0, other_videos=False)
+    assert mask.tolist() == [[True, True, False, False]] * 2
+
+
+def test_far_moments_of_the_same_video_become_candidates():
+    pair, video = torch.tensor([0, 1, 2, 3]), torch.tensor([7, 7, 7, 8])
+    seconds = torch.tensor([10.0, 29.9, 30.0, 99.0])
+    far = far_apart(video, video, seconds, seconds, gap_seconds=20.0)
+    for p in range(4):
+        for g in range(4):
+            assert far[p, g] == (video[p] == video[g] and abs(seconds[p] - seconds[g]) >= 20.0)
+    assert far[0].tolist() == [False, False, True, False]
+    mask = candidate_mask(pair, pair, video, video, offset=0, other_videos=False, far_PG=far)
+    assert mask.tolist()[0] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(("rows", "columns", "offset"), SHAPES)
