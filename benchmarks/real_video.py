@@ -34,7 +34,7 @@ def main(
     out: str = "out/real-video",
     seeds: tuple[int, ...] = (0, 1, 2),
     detectors: tuple[Literal["boxes", "motion"], ...] = ("boxes", "motion"),
-    epochs: int = 60,
+    epochs: int = 40,
 ) -> None:
     """Prepare a video, train on its clips, and measure the pairs that each embedding mines, one second apart.
 

@@ -6,13 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from pretrain.street import StreetConfig, write_retrieval
+from pretrain.demo.chain import DemoConfig, street_of
+from pretrain.street import write_retrieval
+
+DEMO = street_of(DemoConfig())
 
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("retrieval")
-    write_retrieval(StreetConfig(), str(folder))
+    write_retrieval(DEMO, str(folder))
     return folder
 
 
@@ -26,7 +29,7 @@ def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_sizes(split: Path):
     _, identities, cameras = load(split / "gallery")
-    assert set(identities.tolist()) == set(range(61, 101))
+    assert set(identities.tolist()) == set(range(DEMO.identities + 1, DEMO.identities + DEMO.test_identities + 1))
     assert set(cameras.tolist()) == set(range(1, 7))
     per_view = np.unique(np.stack([identities, cameras]), axis=1, return_counts=True)[1]
     assert per_view.mean() > 4
