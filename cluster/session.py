@@ -33,9 +33,6 @@ def connect() -> None:
         else:
             # A local cluster asks for a token by default, as it should; Ray warns that it does.
             logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
-            if is_quiet:
-                # Ray Data's actor pools make the core print a line of level E that is benign (Ray issue 53727).
-                os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
                 address="local",
                 num_cpus=max(MINIMUM_LOCAL_CPUS, os.cpu_count() or 1),

@@ -83,7 +83,9 @@ def test_a_run_leaves_its_record_and_its_checkpoints(finished: tuple[str, dict[s
     assert {name: final[name] for name in names} == {name: record[-1][name] for name in names}
     assert list(Path(out, "tensorboard").glob("events.out.tfevents.*"))
     assert storage.read_json(f"{out}/config.json") == {"config": to_json(CONFIG), "clips": clips, "num_clips": 12}
-    assert storage.read_json(f"{out}/done.json") == final
+    done = storage.read_json(f"{out}/done.json")
+    assert not Path(done["checkpoint"]).is_absolute(), "a run directory may be moved"
+    assert {**done, "checkpoint": f"{out}/{done['checkpoint']}"} == final
     checkpoints = sorted(Path(out, "ray", f"isr-tiny-{fingerprint(CONFIG)}").glob("checkpoint_*/state.json"))
     assert len(checkpoints) == CONFIG.keep_checkpoints
     config, state = read_state(final["checkpoint"])

@@ -29,7 +29,7 @@ def write_run(folder: Path, config: PretrainConfig, *, step: int = 7) -> Learner
     checkpoint.mkdir(parents=True)
     save_checkpoint(str(checkpoint), learner, step)
     storage.write_json(str(folder / "config.json"), {"config": to_json(config), "clips": "/clips", "num_clips": 1})
-    storage.write_json(str(folder / "done.json"), {"step": step, "checkpoint": str(checkpoint)})
+    storage.write_json(str(folder / "done.json"), {"step": step, "checkpoint": str(checkpoint.relative_to(folder))})
     log = MetricsLog(str(folder))
     log.write({"step": 1, "loss/total": 9.0})
     log.write({"step": step, "loss/total": 1.25})
