@@ -6,6 +6,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import av
+
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import PyAvDecoder, probe, split
 from pretrain.ingest.detectors import make_detector
@@ -30,8 +32,10 @@ def crops_against_decode() -> dict[str, float]:
         detector = make_detector("boxes", weights="", min_height=config.min_height)
 
         def decode() -> None:
-            for _ in PyAvDecoder().frames(segment, len(segment.timestamps)):
-                pass
+            with av.open(location, mode="r") as container:
+                container.streams.video[0].codec_context.thread_count = 1
+                for _ in container.decode(video=0):
+                    pass
 
         def extract() -> None:
             extract_clips(segment, PyAvDecoder(), detector, config)
