@@ -13,7 +13,6 @@ from evaluation.embedder import Embedder
 from evaluation.histogram import HistogramEmbedder
 from pretrain.audit.auditor import Auditor
 from pretrain.audit.truth import read_truth
-from pretrain.ingest.clips import ClipReader, list_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
 from pretrain.models.directory import load_embedder
@@ -75,9 +74,7 @@ def main(
 def audit(clips: str, truth: str, embedder: Embedder) -> dict[str, Any]:
     """Audit clips with one embedding, one second apart."""
     auditor = Auditor(embedder, read_truth(truth), interval=1.0, reliability="margin", tau_r=0.1)
-    reader = ClipReader()
-    for address in list_clips(clips):
-        auditor.add(reader.read(address.location, address.row_group))
+    auditor.add_all(clips)
     return dataclasses.asdict(auditor.result())
 
 

@@ -17,7 +17,7 @@ from pretrain.audit.contact_sheet import draw_contact_sheet
 from pretrain.audit.truth import read_truth
 from pretrain.config import PretrainConfig
 from pretrain.demo.chain import DemoConfig, run_demo
-from pretrain.ingest.clips import ClipReader, list_clips
+from pretrain.ingest.clips import require_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_crops, prepare_videos
 from pretrain.models.directory import load_embedder
@@ -150,16 +150,13 @@ def audit(
         sheet: Picture of the most and least reliable pairs; by default audit.jpg inside the clips directory.
     """
     clips = storage.resolve(clips)
-    addresses = list_clips(clips)
+    require_clips(clips)
     embedder: Embedder = load_embedder(model) if model else HistogramEmbedder()
     boxes = read_truth(storage.resolve(truth))
     auditor = Auditor(embedder, boxes, interval=interval, reliability=reliability, tau_r=tau_r)
-    reader = ClipReader()
     with progress_bar() as bar:
-        task = bar.add_task("matching", total=len(addresses), note="")
-        for address in addresses:
-            auditor.add(reader.read(address.location, address.row_group))
-            bar.update(task, advance=1)
+        task = bar.add_task("matching", total=None, note="")
+        auditor.add_all(clips, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
     result = auditor.result()
     picture = storage.resolve(sheet) if sheet else storage.join(clips, "audit.jpg")
     drawing = draw_contact_sheet(*auditor.extremes(24))

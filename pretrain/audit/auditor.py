@@ -1,6 +1,6 @@
 """How good are the pairs that training would see? Mined matches against true identities."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from evaluation.embedder import Embedder
 from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, truth_of_video
 from pretrain.feed import crop_images, frame_times
+from pretrain.ingest.clips import ClipReader, list_clips
 from pretrain.pairs import match
 from pretrain.reliability import margin_reliability, mutual_reliability, similarity_reliability
 
@@ -128,6 +129,13 @@ class Auditor:
             for i, j, value in zip(row.tolist(), column.tolist(), trust.tolist(), strict=True):
                 is_right = bool(one[i] == two[j] != NOBODY)
                 self.pairs.append(AuditedPair(images[first][i], images[second][j], value, is_right))
+
+    def add_all(self, clips: str, *, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Add every clip of a clips directory; `on_progress` gets the number of clips done and of all."""
+        addresses, reader = list_clips(clips), ClipReader()
+        for done, address in enumerate(addresses, 1):
+            self.add(reader.read(address.location, address.row_group))
+            on_progress(done, len(addresses))
 
     def _trust(
         self, similarity: NDArray[np.float32], row: NDArray[np.int64], column: NDArray[np.int64]

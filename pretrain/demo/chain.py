@@ -23,7 +23,6 @@ from pretrain.audit.auditor import Auditor
 from pretrain.audit.truth import read_truth
 from pretrain.config import PretrainConfig
 from pretrain.demo.report import NAMES, Findings, write_demo_report
-from pretrain.ingest.clips import ClipReader, list_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
 from pretrain.models.directory import load_embedder
@@ -137,9 +136,7 @@ def _audit(name: str, out: str, clips: str, street: str) -> Auditor:
     loss = isr_tiny().loss
     kind = "margin" if loss.reliability == "conf" else loss.reliability
     auditor = Auditor(embedder, read_truth(f"{street}/truth.csv"), interval=1.0, reliability=kind, tau_r=loss.tau_r)
-    reader = ClipReader()
-    for address in list_clips(clips):
-        auditor.add(reader.read(address.location, address.row_group))
+    auditor.add_all(clips)
     return auditor
 
 

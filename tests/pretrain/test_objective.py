@@ -78,13 +78,7 @@ def on_rank(rank, world_size):
     return found
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The order of sums, and so their last digits, must not depend on the machine's cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

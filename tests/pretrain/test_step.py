@@ -105,13 +105,7 @@ def on_rank(rank, world_size):
     return {"learners": learners, "failures": {what: failure_on_rank(rank, what) for what in FAILURES}}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The order of sums, and so their last digits, must not depend on the machine's cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

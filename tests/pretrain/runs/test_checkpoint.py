@@ -20,13 +20,7 @@ CONFIG = PretrainConfig(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Two threads on two busy cores wait for each other; and equal bits need one order of sums."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_learner(seed=0, config=CONFIG):
