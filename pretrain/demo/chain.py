@@ -12,12 +12,12 @@ from typing import Any, Literal
 from cluster import session, storage
 from cluster.console import console
 from cluster.values import fingerprint, to_json
-from evaluation.datasets import read_dataset
+from evaluation.datasets.registry import read_dataset
 from evaluation.embedder import Embedder
 from evaluation.features import Features, write_features
 from evaluation.histogram import HistogramEmbedder
 from evaluation.pipeline import embed_dataset
-from evaluation.retrieval import RetrievalResult
+from evaluation.metrics.retrieval import RetrievalResult
 from evaluation.scoring import score, summarise
 from pretrain.audit.auditor import Auditor
 from pretrain.audit.truth import read_truth
@@ -125,7 +125,7 @@ def _embed(name: str, out: str, street: str) -> Features:
     location = f"{out}/models/{name}"
     make: Callable[[], Embedder] = HistogramEmbedder if name == "histogram" else lambda: load_embedder(location)
     features = embed_dataset(
-        read_dataset(f"market1501:{street}"), make, num_workers=session.usable_workers(), batch_size=64
+        read_dataset(street), make, num_workers=session.usable_workers(), batch_size=64
     )
     write_features(f"{out}/features/{name}.parquet", features)
     return features

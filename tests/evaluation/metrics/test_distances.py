@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation import distances
+from evaluation.metrics import distances
 
 
 def features(seed, *shape):
@@ -30,6 +30,7 @@ def test_neither_chunks_nor_blocks_change_a_bit(monkeypatch):
     np.testing.assert_array_equal(expected[:, 0::2], expected[:, 1::2])
     np.testing.assert_array_equal(whole(query, gallery, chunk=1), expected)
     monkeypatch.setattr(distances, "CHUNK_ENTRIES", 170)
+    monkeypatch.setattr(distances, "BLOCK_ENTRIES", 850)
     np.testing.assert_array_equal(whole(query, gallery), expected)
 
 
@@ -38,7 +39,7 @@ def test_opposite_vectors_are_four_apart_and_equal_ones_zero():
 
 
 def test_features_without_direction_are_refused():
-    with pytest.raises(ValueError, match=r"gallery features must be \[N, D\] with N > 0, got \[0, 4\]"):
+    with pytest.raises(ValueError, match=r"gallery features must be \[N, D\] with N, D > 0, got \[0, 4\]"):
         distances.check_features(np.zeros((0, 4), np.float32), "gallery")
     with pytest.raises(ValueError, match="2 query features are zero or not finite, the first in row 1"):
         distances.check_features(np.array([[1, 0], [0, 0], [np.inf, 0]], np.float32), "query")

@@ -1,0 +1,1 @@
+"""How well queries find their identity: distances, protocols, scores, and how sure one may be of them."""
