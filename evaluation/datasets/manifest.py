@@ -1,100 +1,27 @@
-"""Benchmarks on disk as rows: which image shows whom, from which camera, in which part of the benchmark.
+"""A CSV manifest: any images, listed by hand or by a program.
 
-A dataset is named by a *spec*: ``market1501:FOLDER``, ``csv:FILE``, or only the location, where a name that ends in
-``.csv`` is a manifest and anything else a folder of Market-1501's layout.
-
-A manifest is a CSV file with the columns ``path,identity,camera,time_seconds,split``: paths relative to its own folder
-(or absolute, or URLs), ``time_seconds`` empty where unknown, ``split`` one of train, query, gallery. Identities and
-cameras are integers, or any names, which are then numbered from 1 in sorted order. ``-1`` marks junk.
+It has the columns ``path,identity,camera,time_seconds,split``: paths relative to its own folder (or absolute, or URLs),
+``time_seconds`` empty where unknown, ``split`` one of train, query, gallery. Identities and cameras are integers, or any
+names, which are then numbered from 1 in sorted order. ``-1`` marks junk.
 """
 
 import csv
 import io
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cluster import storage
+from evaluation.datasets.rows import SPLITS, ImageRow
 
-SPLITS = ("train", "query", "gallery")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MANIFEST_COLUMNS = ("path", "identity", "camera", "time_seconds", "split")
-MARKET_FOLDERS = (
-    ("bounding_box_train", "train"),
-    ("query", "query"),
-    ("gallery", "gallery"),
-    ("bounding_box_test", "gallery"),
-)
-MARKET_NAME = re.compile(r"(-1|\d+)_c(\d+)")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageRow:
-    """One image of a dataset."""
-
-    path: str
-    """Absolute location."""
-    identity: int
-    """Who; -1 is junk. Market-1501 calls its distractors 0."""
-    camera: int
-    time_seconds: float | None
-    """On one clock for all cameras; None is unknown."""
-    split: str
-    """``train``, ``query`` or ``gallery``."""
-
-
-def read_dataset(spec: str) -> list[ImageRow]:
-    """List the images of a dataset: train, then query, then gallery for a folder; a manifest keeps its order.
-
-    Args:
-        spec: ``market1501:FOLDER``, ``csv:FILE``, or a location (see the module).
+def read_manifest(location: str) -> list[ImageRow]:
+    """List the images of a manifest, in its order.
 
     Raises:
-        ValueError: If the dataset is missing, incomplete, or has names or values that cannot be read.
+        ValueError: If it is missing, has no such columns, or a value that cannot be read.
     """
-    kind, separator, rest = spec.partition(":")
-    if separator and kind == "market1501":
-        rows = _read_market(storage.resolve(rest))
-    elif (separator and kind == "csv") or spec.lower().endswith(".csv"):
-        rows = _read_manifest(storage.resolve(rest if kind == "csv" else spec))
-    elif separator and len(kind) > 1 and not rest.startswith("//"):  # not a URL, nor a drive letter
-        raise ValueError(f"{spec}: unknown kind of dataset {kind!r}; use market1501:FOLDER, csv:FILE, or a path")
-    else:
-        rows = _read_market(storage.resolve(spec))
-    present = {row.split for row in rows}
-    for split in ("query", "gallery"):
-        if split not in present:
-            raise ValueError(f"{spec} has no {split} images; retrieval needs both query and gallery")
-    return rows
-
-
-def _read_market(folder: str) -> list[ImageRow]:
-    """Read Market-1501's layout; names start with identity and camera, as in ``0002_c1s1_000451_03.jpg``."""
-    if not storage.is_folder(folder):
-        raise ValueError(f"{folder}: no such dataset folder; give a folder with query/ and bounding_box_test/")
-    located = [
-        (path, split)
-        for name, split in MARKET_FOLDERS
-        for path in storage.list_files(storage.join(folder, name), IMAGE_SUFFIXES)
-    ]
-    if not located:
-        raise ValueError(f"{folder} has no images below query/, bounding_box_test/ or gallery/; is it Market-1501?")
-    matches = [(MARKET_NAME.match(storage.name_of(path)), path, split) for path, split in located]
-    unreadable = [storage.name_of(path) for match, path, _ in matches if match is None]
-    if unreadable:
-        raise ValueError(
-            f"{folder}: {len(unreadable)} of {len(located)} names say no identity and camera, such as {unreadable[0]}; "
-            "rename to 0002_c1s1_000451_03.jpg style, or list the images in a csv: manifest"
-        )
-    return [
-        ImageRow(path=path, identity=int(match[1]), camera=int(match[2]), time_seconds=None, split=split)
-        for match, path, split in matches
-        if match
-    ]
-
-
-def _read_manifest(location: str) -> list[ImageRow]:
     records = _read_records(location)
     identities = _number([record["identity"] for record in records.values()])
     cameras = _number([record["camera"] for record in records.values()])

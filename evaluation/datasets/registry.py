@@ -9,11 +9,20 @@ import difflib
 import re
 
 from cluster import storage
-from evaluation.datasets import market
+from evaluation.datasets import camera_pairs, cuhk03, cuhk_sysu, market, msmt17, qmul, sensereid, vehicles
 from evaluation.datasets.manifest import read_manifest
 from evaluation.datasets.rows import Benchmark, ImageRow, check_counts
 
-BENCHMARKS: dict[str, Benchmark] = {**market.BENCHMARKS}
+BENCHMARKS: dict[str, Benchmark] = {
+    **market.BENCHMARKS,
+    **msmt17.BENCHMARKS,
+    **cuhk03.BENCHMARKS,
+    **cuhk_sysu.BENCHMARKS,
+    **camera_pairs.BENCHMARKS,
+    **qmul.BENCHMARKS,
+    **sensereid.BENCHMARKS,
+    **vehicles.BENCHMARKS,
+}
 
 
 def read_dataset(spec: str, *, any_counts: bool = False) -> list[ImageRow]:

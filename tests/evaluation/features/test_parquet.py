@@ -7,27 +7,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation.features import COLUMNS, Features, read_features, write_features
-
-
-def make_features(num_rows=6, size=4, seed=0, **columns):
-    rng = np.random.default_rng(seed)
-    made = {
-        "feature": rng.normal(size=(num_rows, size)).astype(np.float32),
-        "identity": rng.integers(-1, 5, num_rows),
-        "camera": rng.integers(0, 3, num_rows),
-        "time_seconds": np.where(np.arange(num_rows) % 2, np.nan, np.arange(num_rows) / 3),
-        "path": np.array([f"/images/{row}.jpg" for row in range(num_rows)], object),
-        "split": np.array(["query", "gallery"] * num_rows, object)[:num_rows],
-        "model_fingerprint": np.array(["abc"] * num_rows, object),
-    }
-    return Features(**(made | columns))
+from evaluation.features import parquet
+from evaluation.features.files import read_features
+from evaluation.features.parquet import OPTIONAL, REQUIRED, write_features
+from evaluation.features.table import Features, concatenate
+from tests.evaluation.features.people import make_features
 
 
 def rewrite(location, change):
     """Apply a change to the columns of a written file, as another tool's file would differ."""
     table = pq.read_table(location)
-    columns = {name: table[name] for name in COLUMNS}
+    columns = {name: table[name] for name in (*REQUIRED, *OPTIONAL)}
     change(columns)
     pq.write_table(pa.table(columns), location)
 
@@ -49,7 +39,9 @@ def test_round_trip_is_exact(location):
 def test_the_file_is_what_the_design_promises(location):
     schema = pq.read_schema(location)
     assert schema.field("feature").type == pa.list_(pa.float32(), 4)
-    assert [str(schema.field(name).type) for name in COLUMNS[1:]] == ["int64", "int64", "double"] + ["string"] * 3
+    kinds = {"identity": "int64", "camera": "int64", "time_seconds": "double", "path": "string"}
+    kinds |= {"split": "string", "model_fingerprint": "string"}
+    assert {name: str(schema.field(name).type) for name in kinds} == kinds
     assert pq.read_table(location)["time_seconds"].null_count == 3
 
 
@@ -82,15 +74,44 @@ def test_missing_file_folder_and_garbage(tmp_path):
     with pytest.raises(ValueError, match="no such features file"):
         read_features(str(tmp_path))
     (tmp_path / "garbage.parquet").write_bytes(b"garbage")
-    with pytest.raises(ValueError, match=r"garbage\.parquet is not a Parquet file"):
+    with pytest.raises(ValueError, match=r"garbage\.parquet: not a Parquet file"):
         read_features(str(tmp_path / "garbage.parquet"))
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", REQUIRED)
 def test_missing_column_is_named(location, name):
     rewrite(location, lambda columns: columns.pop(name))
     with pytest.raises(ValueError, match=f"has no column {name}; a features file has feature, identity"):
         read_features(location)
+
+
+def test_what_may_be_absent(location):
+    rewrite(location, lambda columns: [columns.pop(name) for name in OPTIONAL])
+    read = read_features(location)
+    assert np.isnan(read.time_seconds).all()
+    assert read.path.tolist() == [f"row {row}" for row in range(6)]
+    assert set(read.model_fingerprint) == {"unknown"}
+
+
+def test_more_rows_than_are_read_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", 4)
+    path = str(tmp_path / "f.parquet")
+    write_features(path, make_features(11))
+    np.testing.assert_array_equal(read_features(path).feature, make_features(11).feature)
+
+
+def test_neighbouring_rows_share_memory_and_others_do_not():
+    features = make_features(10, split=np.array(["query"] * 4 + ["gallery"] * 6, object))
+    assert np.shares_memory(features.select("gallery").feature, features.feature)
+    assert not np.shares_memory(features.take(np.array([1, 3])).feature, features.feature)
+    assert features.select("query", "gallery").path.tolist() == features.path.tolist()
+
+
+def test_tables_are_put_together():
+    both = concatenate([make_features(3), make_features(2, seed=1)])
+    assert len(both) == 5
+    with pytest.raises(ValueError, match="features of 4 and 5 components cannot be in one gallery"):
+        concatenate([make_features(3), make_features(3, 5)])
 
 
 def uneven():
@@ -103,7 +124,7 @@ def uneven():
         ("feature", pa.array([1.0] * 6), "column feature must hold lists of floats, got double"),
         ("feature", pa.array([[1]] * 6), "column feature must hold lists of floats, got lists of int64"),
         ("feature", uneven(), "the feature of row 4 has 1 components and that of row 0 has 2"),
-        ("feature", pa.array([[1.0], None] * 3), "column feature has 3 empty values, the first in row 1"),
+        ("feature", pa.array([[1.0], None] * 3), "column feature has empty values, the first in row 1"),
         ("feature", pa.array([[]] * 6, pa.list_(pa.float32())), r"features must be \[N, D\] with N, D > 0"),
         (
             "feature",
@@ -111,6 +132,7 @@ def uneven():
             r"3 features hold NaN or infinity, the first in row 1 \(/images/1",
         ),
         ("identity", pa.array(["a"] * 6), "column identity must hold integers, got string"),
+        ("identity", pa.array([1, -2] * 3), r"identities must be >= -1 \(-1 is junk\), got -2"),
         ("identity", pa.array([1, None] * 3), "column identity has 3 empty values, the first in row 1"),
         ("camera", pa.array([1.5] * 6), "column camera must hold integers, got double"),
         ("time_seconds", pa.array(["noon"] * 6), "column time_seconds must hold floats, got string"),
