@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import tyro
@@ -133,6 +133,38 @@ class _Progress(Progress):
         left = "" if task.time_remaining is None else f", {task.time_remaining:.0f} s left"
         total = "" if task.total is None else f" of {task.total:.0f}"
         console.print(f"{task.description}: {task.completed:.0f}{total}{left}  {task.fields['note']}", markup=False)
+
+
+SECONDS_WITHOUT_PROGRESS = 2.0
+"""What takes no longer than this shows no progress."""
+
+
+@contextlib.contextmanager
+def meter(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far something is once it has taken a while.
+
+    Args:
+        what: Description of the whole, such as ``comparing queries``.
+        total: Units of the whole.
+
+    Yields:
+        What is to be called with the number of units just done.
+    """
+    start, done = time.monotonic(), 0
+    with contextlib.ExitStack() as stack:
+        progress: Progress | None = None
+        task = TaskID(0)
+
+        def advance(count: int) -> None:
+            nonlocal done, progress, task
+            done += count
+            if progress is None and time.monotonic() - start > SECONDS_WITHOUT_PROGRESS:
+                progress = stack.enter_context(progress_bar())
+                task = progress.add_task(what, total=total, note="")
+            if progress is not None:
+                progress.update(task, completed=done)
+
+        yield advance
 
 
 def progress_bar() -> Progress:

@@ -1,20 +1,36 @@
-"""The command line of evaluation: ``python -m evaluation embed`` and ``python -m evaluation score``."""
+"""The command line of evaluation: embed, score, compare, report. That of benchmarks is `evaluation.datasets`."""
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, run_cli
-from evaluation import scoring
-from evaluation.datasets import read_dataset
+from evaluation.datasets.registry import read_dataset
 from evaluation.embedder import Embedder
-from evaluation.features import write_features
+from evaluation.features.parquet import write_features
 from evaluation.histogram import HistogramEmbedder
-from evaluation.pipeline import embed_dataset
+from evaluation.maps import MapShape, map_writer
+from evaluation.matching import maps_location
+from evaluation.metrics.bootstrap import paired_differences
+from evaluation.metrics.protocols import find_protocol
+from evaluation.pipeline import embed_dataset, label_rows, with_map_shape
+from evaluation.report.evaluation_report import ReportConfig, report_rankings
+from evaluation.scoring.comparison import align, comparison_table
+from evaluation.scoring.files import ScoringConfig, score_files
+from evaluation.scoring.problem import read_problem
+from evaluation.scoring.scores import intervals_of, summarise, table
+
+Locations = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FEATURES...")]
+Scoring = Annotated[ScoringConfig, tyro.conf.OmitArgPrefixes]
+Report = Annotated[ReportConfig, tyro.conf.OmitArgPrefixes]
+DEFAULT, AS_SHOWN = ScoringConfig(), ReportConfig()
 
 
 def embed(
@@ -22,6 +38,8 @@ def embed(
     dataset: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")],
     *,
     out: str,
+    maps: bool = False,
+    any_counts: bool = False,
     workers: int | None = None,
     batch_size: int = 64,
     gpus_per_worker: float = 0.0,
@@ -30,8 +48,11 @@ def embed(
 
     Args:
         model: A model directory, or `histogram` for the colour histogram that needs no training.
-        dataset: market1501:FOLDER, csv:FILE, a folder of Market-1501's layout, or a manifest .csv.
+        dataset: NAME:FOLDER of a benchmark (see `python -m evaluation.datasets list`), csv:FILE, or a folder laid out
+            like Market-1501.
         out: The features file to write, such as features.parquet; replaced if it is there.
+        maps: Whether to write feature maps too, for QAConv, into features.maps beside it.
+        any_counts: Whether to take a copy of a benchmark that is not complete.
         workers: Processes with a model each; as many as the machine or the cluster has room for unless given.
         batch_size: Images that a model sees at once.
         gpus_per_worker: GPUs that each process takes; a fraction lets several share one.
@@ -39,17 +60,27 @@ def embed(
     out = storage.resolve(out)
     if storage.is_folder(out):
         raise ValueError(f"--out {out} is a folder; name a file in it, such as {storage.join(out, 'features.parquet')}")
-    rows = read_dataset(dataset)
+    rows = read_dataset(dataset, any_counts=any_counts)
     make_embedder = embedder_factory(model)
-    session.connect()
-    features = embed_dataset(
-        rows,
-        make_embedder,
-        num_workers=session.usable_workers() if workers is None else workers,
-        batch_size=batch_size,
-        gpus_per_worker=gpus_per_worker,
-    )
-    write_features(out, features)
+    with contextlib.ExitStack() as stack:
+        write_maps = None
+        if maps:
+            embedder = with_map_shape(make_embedder())
+            height, width, channels = embedder.map_shape
+            shape = MapShape(height=height, width=width, channels=channels)
+            images = label_rows(rows, np.zeros((len(rows), 1), np.float32), embedder.fingerprint)
+            store = map_writer(maps_location(out), images, shape, model_fingerprint=embedder.fingerprint)
+            write_maps = stack.enter_context(store).write
+        session.connect()
+        features = embed_dataset(
+            rows,
+            make_embedder,
+            num_workers=session.usable_workers() if workers is None else workers,
+            batch_size=batch_size,
+            gpus_per_worker=gpus_per_worker,
+            write_maps=write_maps,
+        )
+        write_features(out, features)
     console.print(f"{len(features):,} images embedded into {out}\nnext: python -m evaluation score {out}")
     print_result(
         {
@@ -58,18 +89,81 @@ def embed(
             "model_fingerprint": features.model_fingerprint[0],
             "out": out,
         }
+        | ({"maps": maps_location(out)} if maps else {})
     )
 
 
-def score(features: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FEATURES")]) -> None:
+def score(
+    features: Locations,
+    *,
+    scoring: Scoring = DEFAULT,
+) -> None:
     """Score a features file: how well its queries find their identity in its gallery.
 
     Args:
-        features: A features file (Parquet), from `embed` or another tool.
+        features: A features file (Parquet or NPZ), from `embed` or another toolbox; several for `--protocol joint`.
+        scoring: How.
     """
-    result = scoring.score_features(features)
-    console.print(scoring.table(result, f"market protocol, {storage.name_of(features)}"))
-    print_result(scoring.summarise(result))
+    problem = read_problem(features, find_protocol(scoring.protocol))
+    result, facts = score_files(problem, features, scoring)
+    intervals = intervals_of(result, scoring.bootstrap)
+    names = ", ".join(storage.name_of(location) for location in features)
+    console.print(table(result, f"{scoring.protocol} protocol, {names}", intervals))
+    print_result(summarise(result, intervals) | facts)
+
+
+def compare(
+    a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")],
+    b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")],
+    *,
+    scoring: Scoring = DEFAULT,
+) -> None:
+    """Say whether one features file is better than another of the same images: A - B, paired by query.
+
+    Args:
+        a: A features file.
+        b: Another one; the same images, identities and cameras, in any order.
+        scoring: How, both alike.
+    """
+    if not scoring.bootstrap.resamples:
+        raise ValueError("a comparison needs --resamples >= 1; 1000 is usual")
+    protocol = find_protocol(scoring.protocol)
+    first = read_problem([a], protocol)
+    problems = {a: first, b: align(read_problem([b], protocol), first)}
+    better, baseline = (score_files(problem, [name], scoring)[0] for name, problem in problems.items())
+    resampling = {"num_resamples": scoring.bootstrap.resamples, "seed": scoring.bootstrap.seed}
+    differences = paired_differences(better, baseline, **resampling)
+    title = f"{storage.name_of(a)} - {storage.name_of(b)}, {protocol.name} protocol, {better.num_queries:,} queries"
+    console.print(comparison_table(differences, title=title))
+    summary = {name: asdict(found) for name, found in differences.items()}
+    print_result({"differences": summary, "a": summarise(better), "b": summarise(baseline)})
+
+
+def report(
+    features: Locations,
+    *,
+    out: str,
+    names: tuple[str, ...] = (),
+    scoring: Scoring = DEFAULT,
+    show: Report = AS_SHOWN,
+) -> None:
+    """Write a one-file HTML report of features files of the same images: scores, curves, distances, rank lists.
+
+    Args:
+        features: Features files, the first of which the others are compared with.
+        out: The HTML file to write.
+        names: What to call them, one name each; their file names unless given.
+        scoring: How, all alike.
+        show: What the report shows.
+    """
+    labels = names or tuple(storage.name_of(location).rpartition(".")[0] for location in features)
+    if len(set(labels)) != len(features):
+        raise ValueError(f"{len(features)} files need as many different names, got {', '.join(labels)}; give --names")
+    files = dict(zip(labels, features, strict=True))
+    methods = report_rankings(files, storage.resolve(out), scoring, show)
+    console.print(f"open {storage.resolve(out)}")
+    scores = {method.name: summarise(method.result, method.intervals) for method in methods}
+    print_result({"out": storage.resolve(out), "scores": scores})
 
 
 def embedder_factory(model: str) -> Callable[[], Embedder]:
@@ -91,6 +185,8 @@ def embedder_factory(model: str) -> Callable[[], Embedder]:
 COMMANDS = {
     "embed": command(embed, "python -m evaluation embed"),
     "score": command(score, "python -m evaluation score"),
+    "compare": command(compare, "python -m evaluation compare"),
+    "report": command(report, "python -m evaluation report"),
 }
 
 if __name__ == "__main__":

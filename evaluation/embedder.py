@@ -1,7 +1,7 @@
 """What evaluation asks of a model: images in, features out. Nothing here knows how a model is built or trained."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,5 +28,24 @@ class Embedder(Protocol):
 
         Returns:
             float32 [N, D], rows of norm 1, in the order of the images.
+        """
+        ...
+
+
+@runtime_checkable
+class MapEmbedder(Embedder, Protocol):
+    """A model that also gives feature maps, for matching location by location (see `evaluation.qaconv`)."""
+
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a map."""
+        ...
+
+    def embed_with_maps(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Embed images (see `Embedder.embed`).
+
+        Returns:
+            The features, float32 [N, D], and the maps, float32 [N, height * width, channels], row by row of a map,
+            each location of norm 1.
         """
         ...

@@ -2,19 +2,20 @@
 
 Columns that travel, one row per image:
 
-=======  ============  ====================================================================
-column   dtype, shape  meaning
-=======  ============  ====================================================================
-row      int64         which row of the dataset; rows arrive in any order and are put back
-path     string        the image (only towards the actors)
-feature  float32 [D]   the embedding (only from the actors)
-problem  string        empty, or why the image could not be read (only from the actors)
-=======  ============  ====================================================================
+=======  ==============  ====================================================================
+column   dtype, shape    meaning
+=======  ==============  ====================================================================
+row      int64           which row of the dataset; rows arrive in any order and are put back
+path     string          the image (only towards the actors)
+feature  float32 [D]     the embedding (only from the actors)
+map      float16 [L, C]  the feature map (only from the actors, only where maps are asked for)
+problem  string          empty, or why the image could not be read (only from the actors)
+=======  ==============  ====================================================================
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray.data
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 from cluster import session
 from cluster.console import progress_bar
 from cluster.resources import Demand, check_fits
-from evaluation.datasets import ImageRow
-from evaluation.embedder import Embedder
-from evaluation.features import Features
+from evaluation.datasets.rows import ImageRow
+from evaluation.embedder import Embedder, MapEmbedder
+from evaluation.features.table import Features
 from evaluation.images import read_image
 
 READING_THREADS = 8
@@ -38,8 +39,9 @@ MAX_BLOCKS = 2000
 class EmbedImages:
     """A batch of paths to a batch of features; one instance, and so one model, per actor."""
 
-    def __init__(self, make_embedder: Callable[[], Embedder]) -> None:
+    def __init__(self, make_embedder: Callable[[], Embedder], with_maps: bool = False) -> None:
         self.embedder = make_embedder()
+        self.with_maps = with_maps
         self.readers = ThreadPoolExecutor(READING_THREADS)
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -47,10 +49,28 @@ class EmbedImages:
         outcomes = list(self.readers.map(_try_to_read, batch["path"]))
         readable = [row for row, (_, problem) in enumerate(outcomes) if not problem]
         features = np.full((len(outcomes), self.embedder.embedding_size), np.nan, np.float32)
-        if readable:
-            features[readable] = self.embedder.embed([outcomes[row][0] for row in readable])
-        problems = np.array([problem for _, problem in outcomes], object)
-        return {"row": batch["row"], "feature": features, "problem": problems}
+        embedded = {"row": batch["row"], "feature": features}
+        images = [outcomes[row][0] for row in readable]
+        if self.with_maps:
+            embedder = with_map_shape(self.embedder)
+            height, width, channels = embedder.map_shape
+            embedded["map"] = np.zeros((len(outcomes), height * width, channels), np.float16)
+            if readable:
+                features[readable], embedded["map"][readable] = embedder.embed_with_maps(images)
+        elif readable:
+            features[readable] = self.embedder.embed(images)
+        return embedded | {"problem": np.array([problem for _, problem in outcomes], object)}
+
+
+def with_map_shape(embedder: Embedder) -> MapEmbedder:
+    """Return the embedder as one that gives feature maps.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if not isinstance(embedder, MapEmbedder):
+        raise ValueError(f"the model {embedder.fingerprint} gives no feature maps; leave --maps out, or name another")
+    return embedder
 
 
 def _try_to_read(path: str) -> tuple[NDArray[np.uint8], str]:
@@ -69,6 +89,7 @@ def embed_dataset(
     batch_size: int,
     cpus_per_worker: float = 1.0,
     gpus_per_worker: float = 0.0,
+    write_maps: Callable[[NDArray[np.int64], NDArray[np.float16]], None] | None = None,
 ) -> Features:
     """Embed the images of a dataset on the Ray cluster that is connected (see `cluster.session`).
 
@@ -79,6 +100,7 @@ def embed_dataset(
         batch_size: Images that a model sees at once, >= 1.
         cpus_per_worker: Logical CPUs that each actor reserves.
         gpus_per_worker: GPUs that each actor reserves; a fraction lets actors share one.
+        write_maps: Takes rows of the dataset, in any order, and their feature maps [n, L, C], as they come.
 
     Returns:
         Features in the order of the rows.
@@ -94,41 +116,52 @@ def embed_dataset(
     pool = Demand(
         what="embedding workers", count=num_workers, cpus=cpus_per_worker, gpus=gpus_per_worker, remedy="--workers"
     )
-    check_fits([pool], session.total_resources())
     embedder = make_embedder()
+    if write_maps:
+        with_map_shape(embedder)
+    check_fits([pool], session.total_resources())
     dataset = ray.data.from_items(
         [{"row": number, "path": row.path} for number, row in enumerate(rows)],
         override_num_blocks=min(MAX_BLOCKS, -(-len(rows) // batch_size)),
     ).map_batches(
         EmbedImages,
-        fn_constructor_kwargs={"make_embedder": make_embedder},
+        fn_constructor_kwargs={"make_embedder": make_embedder, "with_maps": write_maps is not None},
         batch_size=batch_size,
         compute=ray.data.ActorPoolStrategy(size=num_workers),
         num_cpus=cpus_per_worker,
         num_gpus=gpus_per_worker,
     )
-    feature = _collect(dataset, len(rows), embedder.embedding_size)
-    return _label(rows, feature, embedder.fingerprint)
+    feature = _collect(dataset, len(rows), embedder.embedding_size, write_maps)
+    return label_rows(rows, feature, embedder.fingerprint)
 
 
-def _collect(dataset: ray.data.Dataset, num_rows: int, embedding_size: int) -> NDArray[np.float32]:
-    """Run the dataset and put every feature into its row: float32 [N, D]."""
+def _collect(
+    dataset: ray.data.Dataset,
+    num_rows: int,
+    embedding_size: int,
+    write_maps: Callable[[NDArray[np.int64], NDArray[np.float16]], None] | None,
+) -> NDArray[np.float32]:
+    """Run the dataset, put every feature into its row, float32 [N, D], and pass the maps on."""
     feature = np.zeros((num_rows, embedding_size), np.float32)
     is_filled = np.zeros(num_rows, bool)
     with progress_bar() as progress:
         task = progress.add_task("embedding images", total=num_rows, note="")
-        for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+        for received in dataset.iter_batches(batch_size=None, batch_format="numpy"):
+            batch = cast("dict[str, NDArray[Any]]", received)
             problems = [problem for problem in batch["problem"] if problem]
             if problems:
                 raise ValueError(problems[0])
             feature[batch["row"]] = batch["feature"]
             is_filled[batch["row"]] = True
+            if write_maps:
+                write_maps(batch["row"], batch["map"])
             progress.update(task, completed=int(is_filled.sum()))
     assert is_filled.all(), f"Ray returned {is_filled.sum()} of {num_rows} rows"
     return feature
 
 
-def _label(rows: Sequence[ImageRow], feature: NDArray[np.float32], fingerprint: str) -> Features:
+def label_rows(rows: Sequence[ImageRow], feature: NDArray[np.float32], fingerprint: str) -> Features:
+    """Return the features of a dataset's rows, float32 [N, D] in their order, with all that is known of the images."""
     times = [np.nan if row.time_seconds is None else row.time_seconds for row in rows]
     return Features(
         feature=feature,

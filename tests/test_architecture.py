@@ -103,7 +103,9 @@ def test_maths_is_pure():
         assert f"pretrain/{name}.py" in names
     for name in ("decoders", "detectors", "crops", "clips", "extract", "manifest", "workers", "report"):
         assert f"pretrain/ingest/{name}.py" in names
-    for name in ("retrieval", "distances", "histogram", "scoring"):
+    for name in ("counting", "average_precision", "draws", "retrieval", "rank_list", "distances", "bootstrap"):
+        assert f"evaluation/metrics/{name}.py" in names
+    for name in ("qaconv", "tlift", "reranking", "histogram", "scoring/ranking", "scoring/scores"):
         assert f"evaluation/{name}.py" in names
     for name in ("storage", "resources", "console", "values"):
         assert f"cluster/{name}.py" in names

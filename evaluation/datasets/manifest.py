@@ -1,8 +1,8 @@
 """A CSV manifest: any images, listed by hand or by a program.
 
 It has the columns ``path,identity,camera,time_seconds,split``: paths relative to its own folder (or absolute, or URLs),
-``time_seconds`` empty where unknown, ``split`` one of train, query, gallery. Identities and cameras are integers, or any
-names, which are then numbered from 1 in sorted order. ``-1`` marks junk.
+``time_seconds`` empty where unknown, ``split`` one of train, query, gallery. Identities and cameras are integers, or
+any names, which are then numbered from 1 in sorted order. ``-1`` marks junk.
 """
 
 import csv

@@ -1,8 +1,8 @@
 """Datasets by name.
 
-A dataset is named by a *spec*: ``NAME:FOLDER`` (see `BENCHMARKS`; ``NAME#K:FOLDER`` is the K-th partition of a benchmark
-that defines several, counted from 0), ``csv:FILE``, or only a location, where a name that ends in ``.csv`` is a manifest
-and anything else a folder of Market-1501's layout, of any size.
+A dataset is named by a *spec*: ``NAME:FOLDER`` (see `BENCHMARKS`; ``NAME#K:FOLDER`` is the K-th partition of a
+benchmark that defines several, counted from 0), ``csv:FILE``, or only a location, where a name that ends in ``.csv`` is
+a manifest and anything else a folder of Market-1501's layout, of any size.
 """
 
 import difflib

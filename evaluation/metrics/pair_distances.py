@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.metrics.counting import JUNK_IDENTITY, Labels
 from evaluation.metrics.distances import check_features, unit_rows
 
-_JUNK_IDENTITY = -1
 _PAIRS_AT_ONCE = 2048
 
 
@@ -72,17 +72,28 @@ def sample_pair_distances(
     """
     if max_pairs < 1:
         raise ValueError(f"max_pairs must be >= 1, got {max_pairs}")
-    _check(query_QD, query_identity_Q, query_camera_Q, "query")
-    _check(gallery_GD, gallery_identity_G, gallery_camera_G, "gallery")
+    Labels(  # checks itself
+        query_identity=query_identity_Q,
+        gallery_identity=gallery_identity_G,
+        query_camera=query_camera_Q,
+        gallery_camera=gallery_camera_G,
+    )
+    for name, feature_ND, identity_N in (
+        ("query", query_QD, query_identity_Q),
+        ("gallery", gallery_GD, gallery_identity_G),
+    ):
+        check_features(feature_ND, name)
+        if len(feature_ND) != len(identity_N):
+            raise ValueError(f"{len(feature_ND)} {name} features need as many identities, got {len(identity_N)}")
     if query_QD.shape[1] != gallery_GD.shape[1]:
         raise ValueError(f"queries have {query_QD.shape[1]} components and the gallery {gallery_GD.shape[1]}")
-    query_V = np.flatnonzero(query_identity_Q != _JUNK_IDENTITY)
-    gallery_W = np.flatnonzero(gallery_identity_G != _JUNK_IDENTITY)
+    query_V = np.flatnonzero(query_identity_Q != JUNK_IDENTITY)
+    gallery_W = np.flatnonzero(gallery_identity_G != JUNK_IDENTITY)
     identity_V, identity_W, _ = _ranks(query_identity_Q[query_V], gallery_identity_G[gallery_W])
     camera_V, camera_W, num_cameras = _ranks(query_camera_Q[query_V], gallery_camera_G[gallery_W])
     passage_W = identity_W * num_cameras + camera_W
     gallery_W, passage_W = gallery_W[np.argsort(passage_W, kind="stable")], np.sort(passage_W)
-    # in this order the gallery images of an identity, and among them those of a camera, stand side by side
+    # now the gallery images of an identity stand side by side, and among them those of a camera
     of_anybody = np.broadcast_to([[0], [len(gallery_W)]], (2, len(query_V)))
     of_identity = np.searchsorted(passage_W, [identity_V * num_cameras, (identity_V + 1) * num_cameras])
     of_passage = np.searchsorted(passage_W, identity_V * num_cameras + camera_V + np.array([[0], [1]]))
@@ -132,15 +143,6 @@ def equal_error_rate(same: NDArray[np.floating], different: NDArray[np.floating]
         threshold=float(threshold[best : best + 2].mean()),
         rate=float(num_refused[best] / len(same) + num_accepted[best] / len(different)) / 2,
     )
-
-
-def _check(feature_ND: NDArray[np.float32], identity: NDArray[np.int64], camera: NDArray[np.int64], name: str) -> None:
-    check_features(feature_ND, name)
-    if identity.shape != (len(feature_ND),) or camera.shape != (len(feature_ND),):
-        raise ValueError(
-            f"{len(feature_ND)} {name} features need as many identities and cameras, "
-            f"got {list(identity.shape)} and {list(camera.shape)}"
-        )
 
 
 def _ranks(

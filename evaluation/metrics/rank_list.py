@@ -55,3 +55,14 @@ def rank_list(chunks: Chunks, labels: Labels, protocol: Protocol = MARKET, *, le
             index_QK[query, : len(nearest)], distance_QK[query, : len(nearest)] = nearest, distance_G[nearest]
     is_right_QK = (index_QK >= 0) & (labels.gallery_identity[index_QK] == labels.query_identity[:, None])
     return RankList(gallery_index=index_QK, is_right=is_right_QK, distance=distance_QK)
+
+
+def queries_with_match(labels: Labels, protocol: Protocol = MARKET) -> NDArray[np.int64]:
+    """Return the queries that have a match among what the protocol does not leave out, ascending."""
+    groups = GalleryGroups(labels.gallery_identity, labels.gallery_camera)
+    found = []
+    for query, (identity, camera) in enumerate(zip(labels.query_identity, labels.query_camera, strict=True)):
+        cameras = groups.camera[groups.of_identity(int(identity))] if identity != JUNK_IDENTITY else ()
+        if len(cameras) and (protocol.left_out == "nothing" or (cameras != camera).any()):
+            found.append(query)
+    return np.array(found, np.int64)

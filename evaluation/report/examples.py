@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.features import Features
+from evaluation.features.table import Features
 from evaluation.images import read_image
-from evaluation.report import RankedQuery, Ranking, RankLists
-from evaluation.retrieval import RankList, RetrievalResult, rank_list
+from evaluation.metrics.counting import Labels
+from evaluation.metrics.distances import distance_chunks
+from evaluation.metrics.rank_list import RankList, rank_list
+from evaluation.metrics.retrieval import RetrievalResult
+from evaluation.report.page import RankedQuery, Ranking, RankLists
 
 
 def choose_queries(result: RetrievalResult, num_queries: int, *, seed: int = 0) -> tuple[int, ...]:
@@ -16,7 +19,7 @@ def choose_queries(result: RetrievalResult, num_queries: int, *, seed: int = 0) 
     Returns:
         Rows among the queries, ascending; all valid ones where there are fewer.
     """
-    valid = np.flatnonzero(result.first_match_rank > 0)
+    valid = np.flatnonzero((np.atleast_2d(result.first_match_rank) > 0).any(axis=0))
     chosen = np.random.default_rng(seed).choice(valid, min(num_queries, len(valid)), replace=False)
     return tuple(int(row) for row in np.sort(chosen))
 
@@ -46,29 +49,44 @@ def show_rankings(
         raise ValueError(f"the features of {', '.join(methods)} are of different images; embed one dataset with each")
     rows = np.asarray(query_rows, np.int64)
     query, gallery = first.select("query").take(rows), first.select("gallery")
-    lists = {name: _rank(features, rows, length) for name, features in methods.items()}
+    labels = Labels(
+        query_identity=query.identity,
+        gallery_identity=gallery.identity,
+        query_camera=query.camera,
+        gallery_camera=gallery.camera,
+    )
+    lists = {}
+    for name, features in methods.items():
+        chosen, candidates = features.select("query").take(rows), features.select("gallery")
+        chunks = distance_chunks(chosen.feature, candidates.feature)
+        lists[name] = rank_list(chunks, labels, length=length)
+    return show_lists(lists, query, gallery, heading=heading, caption=caption)
+
+
+def show_lists(
+    lists: Mapping[str, RankList], query: Features, gallery: Features, *, heading: str, caption: str = ""
+) -> RankLists:
+    """Make the section that shows rank lists, method below method.
+
+    Args:
+        lists: Name of a method to its lists, of the same queries and gallery.
+        query: The queries of the lists.
+        gallery: The whole gallery.
+        heading: Heading of the section.
+        caption: What to know about the choice of queries.
+
+    Raises:
+        ValueError: If an image cannot be read.
+    """
     queries = tuple(
         RankedQuery(
             query=read_image(query.path[row]),
             caption=f"camera {query.camera[row]}",
             rankings=tuple(_show(name, ranked, row, gallery) for name, ranked in lists.items()),
         )
-        for row in range(len(rows))
+        for row in range(len(query))
     )
     return RankLists(heading=heading, caption=caption, queries=queries)
-
-
-def _rank(features: Features, query_rows: np.ndarray, length: int) -> RankList:
-    query, gallery = features.select("query").take(query_rows), features.select("gallery")
-    return rank_list(
-        query.feature,
-        gallery.feature,
-        query.identity,
-        gallery.identity,
-        query.camera,
-        gallery.camera,
-        length=length,
-    )
 
 
 def _show(method: str, ranked: RankList, row: int, gallery: Features) -> Ranking:

@@ -5,6 +5,7 @@ A report is a header, tiles with the numbers that matter, and sections. Sections
 """
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,9 @@ from evaluation.images import encode_jpeg
 
 CROP_HEIGHT_PIXELS = 192
 """Crops are shrunk to this: twice what is shown, for sharp screens, and still a few kilobytes each."""
+
+PICTURE_HEIGHT_PIXELS = 384
+"""Pictures with something drawn into them are shrunk to this only."""
 
 Image = NDArray[np.uint8]
 """RGB, [H, W, 3]."""
@@ -48,7 +52,10 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """A table of formatted cells; the first column names the row, the others are set like numbers."""
+    """A table of formatted cells; the first column names the row, the others are set like numbers.
+
+    What follows a number in a cell, ``± 0.9`` or ``(39.8 - 42.9)``, is set smaller and below it.
+    """
 
     kind: ClassVar[str] = "table"
     heading: str
@@ -131,7 +138,27 @@ class RankLists:
     caption: str = ""
 
 
-Section = Text | Table | Figure | ImageGrid | RankLists
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """A picture in which something has to be seen, such as `draw_matches` gives."""
+
+    image: Image
+    caption: str = ""
+    is_right: bool | None = None
+    """Whether what it shows is right; None if nobody knows, or nothing is claimed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """Pictures, each as wide as a phone."""
+
+    kind: ClassVar[str] = "pictures"
+    heading: str
+    pictures: tuple[Picture, ...]
+    caption: str = ""
+
+
+Section = Text | Table | Figure | ImageGrid | RankLists | Pictures
 
 
 def percent(fraction: float) -> str:
@@ -161,13 +188,19 @@ def _template() -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["jpeg"] = _jpeg_uri
+    environment.filters["picture"] = _picture_uri
     environment.filters["chart"] = _chart_uri
-    source = resources.files("evaluation") / "templates" / "report.html.j2"
+    environment.filters["value_and_spread"] = _value_and_spread
+    source = resources.files("evaluation.report") / "templates" / "report.html.j2"
     return environment.from_string(source.read_text(encoding="utf-8"))
 
 
 def _jpeg_uri(image: Image) -> str:
     return _data_uri("image/jpeg", encode_jpeg(image, max_height=CROP_HEIGHT_PIXELS))
+
+
+def _picture_uri(image: Image) -> str:
+    return _data_uri("image/jpeg", encode_jpeg(image, max_height=PICTURE_HEIGHT_PIXELS, quality=92))
 
 
 def _chart_uri(image: str | bytes) -> str:
@@ -179,3 +212,9 @@ def _chart_uri(image: str | bytes) -> str:
 
 def _data_uri(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _value_and_spread(cell: str) -> tuple[str, str]:
+    """Split ``41.3 % (39.8 - 42.9)`` or ``41.3 % ± 0.9`` into the number and how sure it is."""
+    found = re.fullmatch(r"(.*\d.*?)\s+(\(.*\)|(?:±|\+/-).*)", cell)
+    return (found[1], found[2]) if found else (cell, "")

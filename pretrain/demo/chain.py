@@ -14,11 +14,12 @@ from cluster.console import console
 from cluster.values import fingerprint, to_json
 from evaluation.datasets.registry import read_dataset
 from evaluation.embedder import Embedder
-from evaluation.features import Features, write_features
+from evaluation.features.parquet import write_features
+from evaluation.features.table import Features
 from evaluation.histogram import HistogramEmbedder
-from evaluation.pipeline import embed_dataset
 from evaluation.metrics.retrieval import RetrievalResult
-from evaluation.scoring import score, summarise
+from evaluation.pipeline import embed_dataset
+from evaluation.scoring.scores import score, summarise
 from pretrain.audit.auditor import Auditor
 from pretrain.audit.truth import read_truth
 from pretrain.config import PretrainConfig
@@ -124,9 +125,7 @@ def _announcer(started: float) -> Callable[[str], None]:
 def _embed(name: str, out: str, street: str) -> Features:
     location = f"{out}/models/{name}"
     make: Callable[[], Embedder] = HistogramEmbedder if name == "histogram" else lambda: load_embedder(location)
-    features = embed_dataset(
-        read_dataset(street), make, num_workers=session.usable_workers(), batch_size=64
-    )
+    features = embed_dataset(read_dataset(street), make, num_workers=session.usable_workers(), batch_size=64)
     write_features(f"{out}/features/{name}.parquet", features)
     return features
 

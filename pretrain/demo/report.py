@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.features.table import Features
+from evaluation.metrics.retrieval import RetrievalResult
 from evaluation.report.charts import line_chart
 from evaluation.report.examples import choose_queries, show_rankings
-from evaluation.features import Features
 from evaluation.report.page import Figure, ImageGrid, Pair, Section, Table, Text, Tile, percent, write_report
-from evaluation.metrics.retrieval import RetrievalResult
 from pretrain.audit.auditor import AuditedPair, Auditor, AuditResult
 from pretrain.runs.metrics import read_metrics
 

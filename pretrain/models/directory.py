@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,20 +96,45 @@ class BackboneEmbedder:
         """Length of the embedding."""
         return self.config.embedding_size
 
+    @property
+    def map_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a feature map."""
+        pixels = torch.zeros(1, 3, self.config.height, self.config.width, dtype=torch.uint8)
+        _, maps = self._run(pixels)
+        return (maps.shape[2], maps.shape[3], maps.shape[1])
+
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed RGB images uint8 [h, w, 3] of any size to float32 [N, D] with unit norm."""
-        size = (self.config.width, self.config.height)
         parts = [np.zeros((0, self.config.embedding_size), dtype=np.float32)]
-        device = next(self.encoder.parameters()).device
+        for pixels in self._batches(images):
+            with torch.inference_mode():
+                parts.append(self.encoder(pixels.to(self._device)).cpu().numpy())
+        return np.concatenate(parts)
+
+    def embed_with_maps(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Embed images, and return their feature maps too, float32 [N, height * width, channels]."""
+        parts = [self._run(pixels) for pixels in self._batches(images)]
+        features = [embedding.cpu().numpy() for embedding, _ in parts]
+        maps = [found.flatten(2).transpose(1, 2).cpu().numpy() for _, found in parts]
+        return np.concatenate(features), np.concatenate(maps)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.encoder.parameters()).device
+
+    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode():
+            return self.encoder.with_map(pixels.to(self._device))
+
+    def _batches(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[Tensor]:
+        """Yield the images at the model's input size, uint8 [B, 3, H, W]."""
+        size = (self.config.width, self.config.height)
         for start in range(0, len(images), BATCH):
             batch = [
                 cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.shape[0] > size[1] else cv2.INTER_LINEAR)
                 for image in images[start : start + BATCH]
             ]
-            pixels = torch.from_numpy(np.stack(batch).astype(np.uint8)).permute(0, 3, 1, 2).to(device)
-            with torch.inference_mode():
-                parts.append(self.encoder(pixels).cpu().numpy())
-        return np.concatenate(parts)
+            yield torch.from_numpy(np.stack(batch).astype(np.uint8)).permute(0, 3, 1, 2)
 
 
 def load_embedder(location: str) -> BackboneEmbedder:

@@ -13,6 +13,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+MAP_LAYERS = {"TinyBackbone": "blocks", "ResNet": "layer3"}
+"""Where the feature map of a kind of backbone is taken."""
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a 1x1 shortcut (He et al., 2016, basic block)."""
 
@@ -95,6 +99,27 @@ class Encoder(nn.Module):
         """
         pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         return functional.normalize(self.embedding(self.backbone(pixels)).float(), dim=1)
+
+    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed crops, and return their feature map too: the whole trunk's, or a ResNet's third stage's.
+
+        QAConv matches maps of that stage (Liao and Shao, 2020): fine enough for details, deep enough to mean something.
+
+        Returns:
+            float32 [B, D], and float32 [B, C, H, W] with unit norm over C.
+        """
+        captured: list[Tensor] = []
+
+        def capture(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            captured.append(output)
+
+        layer = self.backbone.get_submodule(MAP_LAYERS[type(self.backbone).__name__])
+        handle = layer.register_forward_hook(capture)
+        try:
+            embedding = self(images)
+        finally:
+            handle.remove()
+        return embedding, functional.normalize(captured[0].float(), dim=1)
 
 
 def make_encoder(config: ModelConfig, *, seed: int) -> Encoder:

@@ -30,6 +30,8 @@ MAX_CROPS = 7
 JITTER = 0.05
 """Standard deviation of each side of the box, as a fraction of its width or height."""
 JPEG_QUALITY = 92
+MARKET_FPS = 25
+"""Names count frames at the rate of Market-1501, whatever the rate of the video: readers take time from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def write_camera_crops(config: StreetConfig, number: int, out: str) -> dict[str,
     counts = {"query": 0, "gallery": 0}
     for step, frame in enumerate(read_video(stream)):
         for crop in crops.get(step, []):
-            stamp = round(step * STEP_SECONDS * config.fps) + 1
+            stamp = round(step * STEP_SECONDS * MARKET_FPS) + 1
             name = f"{crop.identity:04d}_c{number}s1_{stamp:06d}_01.jpg"
             rng = generator(config.style, config.seed, f"jitter {number} {step}", crop.identity)
             picture = _cut(frame, crop.seen, rng)

@@ -7,10 +7,11 @@ import pytest
 
 from cluster.console import run_cli
 from evaluation.__main__ import COMMANDS
-from evaluation.features import read_features, write_features
+from evaluation.features.files import read_features
+from evaluation.features.parquet import write_features
 from evaluation.histogram import HistogramEmbedder
 from tests.evaluation.people import write_market
-from tests.evaluation.test_scoring import make_scorable
+from tests.evaluation.scoring.test_scores import make_scorable
 
 
 def run(capsys, *argv):

@@ -6,7 +6,8 @@ import functools
 import numpy as np
 import pytest
 
-from evaluation.datasets import ImageRow, read_dataset
+from evaluation.datasets.registry import read_dataset
+from evaluation.datasets.rows import ImageRow
 from evaluation.histogram import HistogramEmbedder
 from evaluation.images import read_image
 from evaluation.pipeline import EmbedImages, embed_dataset
@@ -48,16 +49,40 @@ def test_numbers_out_of_range_are_refused_before_anything_starts(rows):
 
 @pytest.mark.ray
 def test_features_come_back_in_the_order_of_the_rows(rows, ray_cluster):
-    rows = [*rows[::-1], dataclasses.replace(rows[0], time_seconds=2.5)]
+    rows = [*rows[::-1], dataclasses.replace(rows[0], time_seconds=None)]
     features = embed(rows)
     expected = HistogramEmbedder().embed([read_image(row.path) for row in rows])
     np.testing.assert_array_equal(features.feature, expected)
     assert features.path.tolist() == [row.path for row in rows]
     assert features.identity.tolist() == [row.identity for row in rows]
     assert features.split.tolist() == [row.split for row in rows]
-    assert features.time_seconds[-1] == 2.5
-    assert np.isnan(features.time_seconds[:-1]).all()
+    assert np.isnan(features.time_seconds[-1])
+    assert features.time_seconds[:-1].tolist() == [row.time_seconds for row in rows[:-1]]
     assert set(features.model_fingerprint) == {HistogramEmbedder.fingerprint}
+
+
+class Striped(HistogramEmbedder):
+    """A model with a map of two locations: the upper and the lower half."""
+
+    map_shape = (2, 1, HistogramEmbedder.embedding_size)
+
+    def embed_with_maps(self, images):
+        halves = [self.embed([image[: len(image) // 2], image[len(image) // 2 :]]) for image in images]
+        return self.embed(images), np.stack(halves)
+
+
+@pytest.mark.ray
+def test_maps_are_passed_on_by_row(rows, ray_cluster):
+    maps = np.zeros((len(rows), 2, Striped.embedding_size), np.float16)
+    features = embed(rows, make_embedder=Striped, write_maps=maps.__setitem__)
+    expected, expected_maps = Striped().embed_with_maps([read_image(row.path) for row in rows])
+    np.testing.assert_array_equal(features.feature, expected)
+    np.testing.assert_array_equal(maps, expected_maps.astype(np.float16))
+
+
+def test_a_model_without_maps_is_refused(rows):
+    with pytest.raises(ValueError, match="the model histogram-hsv-12x4x4-v1 gives no feature maps"):
+        embed(rows, write_maps=print)
 
 
 @pytest.mark.ray

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.metrics.distances import distance_chunks
 from evaluation.metrics.protocols import PROTOCOLS
-from evaluation.metrics.rank_list import rank_list
+from evaluation.metrics.rank_list import queries_with_match, rank_list
 from tests.evaluation.metrics.problems import labels_of, line, market, random_problem, ranking_as_loop
 
 
@@ -44,6 +44,14 @@ def test_short_rank_list_ends_in_nothing():
     assert lists.gallery_index.tolist() == [[1, -1, -1]]
     assert not lists.is_right.any()
     assert lists.distance[0, 1:].tolist() == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize("protocol", ["market", "market-official", "cuhk03-classic"])
+def test_queries_with_a_match_are_those_that_score(protocol):
+    problem = random_problem(13)
+    found = queries_with_match(labels_of(*problem[2:]), PROTOCOLS[protocol])
+    result = market(*problem, protocol=protocol)
+    assert found.tolist() == np.flatnonzero(result.first_match_rank[0] > 0).tolist()
 
 
 def test_a_length_of_none_is_refused():

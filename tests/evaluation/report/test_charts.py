@@ -2,13 +2,21 @@
 
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
-from evaluation.charts import PALETTE, bar_chart, line_chart
+from evaluation.report.charts import (
+    PALETTE,
+    bar_chart,
+    cmc_chart,
+    distance_distribution_chart,
+    line_chart,
+    scatter_chart,
+)
 
 
 def texts(svg):
-    return [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_line_chart_shows_labels_and_names():
@@ -39,3 +47,66 @@ def test_unreadable_charts_are_refused():
         line_chart({}, x_label="x", y_label="y")
     with pytest.raises(ValueError, match="line 'a' has 2 x values and 1 y values"):
         line_chart({"a": ([1, 2], [1])}, x_label="x", y_label="y")
+
+
+def test_cmc_chart_labels_whole_ranks_in_percent():
+    curve = np.linspace(0.5, 1, 50).tolist()
+    svg = cmc_chart({"ours": curve, "short": (0.2, 0.4)})
+    assert {"ours", "short", "1", "5", "10", "15", "20", "60 %", "rank k", "Rank-k accuracy"} <= set(texts(svg))
+    assert svg == cmc_chart({"ours": tuple(curve), "short": [0.2, 0.4]})
+    assert svg == cmc_chart({"ours": curve[:20], "short": (0.2, 0.4)}), "only the first 20 ranks are drawn"
+    assert set("123456789") | {"10"} <= set(texts(cmc_chart({"ours": curve}, length=10)))
+    assert {"1", "10", "50"} <= set(texts(cmc_chart({"ours": curve}, length=50)))
+
+
+def test_no_rank_is_labelled_above_all_queries():
+    shown = [text for text in texts(cmc_chart({"perfect": [1.0] * 20})) if text.endswith("%")]
+    assert "100 %" in shown
+    assert max(float(text.removesuffix(" %")) for text in shown) == 100
+
+
+def test_cmc_charts_need_curves():
+    with pytest.raises(ValueError, match="curves need a rank each and a length >= 1, got 20 for a, b"):
+        cmc_chart({"a": (0.1,), "b": ()})
+    with pytest.raises(ValueError, match="got 0 for a"):
+        cmc_chart({"a": (0.1,)}, length=0)
+    with pytest.raises(ValueError, match="a chart shows 1 to 6 lines, got 0"):
+        cmc_chart({})
+
+
+def test_distributions_are_told_apart_without_colour():
+    rng = np.random.default_rng(0)
+    same, different = rng.normal(0.5, 0.2, 500), rng.normal(1.2, 0.2, 5000)
+    svg = distance_distribution_chart(same, different, threshold=0.85)
+    assert {"same identity, two cameras", "different identities", "threshold 0.85", "density"} <= set(texts(svg))
+    assert "<pattern" in svg, "one is hatched"
+    assert "stroke-dasharray" in svg, "and dashed"
+    assert svg == distance_distribution_chart(same[::-1], different, threshold=0.85)
+    assert svg == distance_distribution_chart(same, np.tile(different, 2), threshold=0.85), "a density, not a count"
+    assert "threshold" not in distance_distribution_chart(same, different)
+
+
+def test_distributions_need_finite_distances():
+    with pytest.raises(ValueError, match="both distributions need finite distances, got 0 and 1"):
+        distance_distribution_chart(np.ones(0), np.ones(1))
+    with pytest.raises(ValueError, match="got 1 and 1 distances"):
+        distance_distribution_chart(np.array([np.nan]), np.ones(1))
+
+
+def test_scatter_names_the_most_frequent_labels_and_counts_the_others():
+    label = np.concatenate([np.repeat(np.arange(1, 15), np.arange(20, 6, -1)), [-1] * 30, [0] * 40])
+    xy = np.random.default_rng(0).normal(size=(len(label), 2))
+    svg = scatter_chart(xy, label)
+    others = 8 + 7 + 30 + 40  # two rare identities, junk, distractors
+    assert texts(svg) == [f"{others} others", *(f"identity {n}" for n in range(1, 13))]
+    assert svg == scatter_chart(xy, label)
+    assert texts(scatter_chart(xy[:20], label[:20], label_name="camera")) == ["camera 1"]
+    tied = np.arange(20, 0, -1)
+    assert texts(scatter_chart(xy[:20], tied))[1:] == [f"identity {n}" for n in range(1, 13)]
+
+
+def test_scatter_needs_finite_points_with_labels():
+    with pytest.raises(ValueError, match=r"finite \[N, 2\] with N labels, got \[3, 2\] and 2 labels"):
+        scatter_chart(np.ones((3, 2)), np.ones(2, int))
+    with pytest.raises(ValueError, match=r"got \[1, 2\] and 1 labels"):
+        scatter_chart(np.array([[np.inf, 0]]), np.ones(1, int))

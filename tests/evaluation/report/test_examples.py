@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluation.datasets import read_dataset
-from evaluation.examples import choose_queries, show_rankings
-from evaluation.features import Features
+from evaluation.datasets.registry import read_dataset
+from evaluation.features.table import Features
 from evaluation.histogram import HistogramEmbedder
 from evaluation.images import read_image
-from evaluation.scoring import score
+from evaluation.report.examples import choose_queries, show_rankings
+from evaluation.scoring.scores import score
 from tests.evaluation.people import write_market
 
 

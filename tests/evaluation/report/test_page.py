@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from evaluation import report
-from evaluation.charts import bar_chart, line_chart
+from evaluation.images import decode_image
+from evaluation.report import page as report
+from evaluation.report.charts import bar_chart, line_chart
 
 
 def crop(seed, height=128, width=64):
@@ -116,6 +117,7 @@ def test_text_is_escaped(tmp_path):
         report.Text(heading=evil, paragraphs=(evil,)),
         report.Table(heading="t", caption=evil, columns=(evil,), rows=((evil,),)),
         report.Figure(heading=evil, caption='" onerror="x', image=b"\x89PNG"),
+        report.Pictures(heading=evil, pictures=(report.Picture(image=crop(0), caption=evil),)),
         report.ImageGrid(heading=evil, pairs=(report.Pair(left=crop(0), right=crop(1), caption=evil),)),
         report.RankLists(
             heading="r",
@@ -145,6 +147,38 @@ def test_rank_lists_and_pairs_say_right_and_wrong_in_words(tmp_path):
     pairs = tuple(report.Pair(left=crop(0), right=crop(1), is_right=known) for known in (True, False, None))
     html = render(tmp_path, [report.ImageGrid(heading="p", pairs=pairs)])
     assert re.findall(r"[✓✗]</span> (right|wrong)", html) == ["right", "wrong"]
+
+
+def test_pictures_are_larger_than_crops_and_marked_where_something_is_claimed(tmp_path):
+    pictures = tuple(
+        report.Picture(image=crop(n, 512, 400), caption=f"score {n} & up", is_right=known)
+        for n, known in enumerate((True, False, None))
+    )
+    html = render(tmp_path, [report.Pictures(heading="Matches", caption="Lines", pictures=pictures)])
+    assert re.findall(r'alt="(score[^"]*)"', html) == ["score 0 &amp; up", "score 1 &amp; up", "score 2 &amp; up"]
+    assert re.findall(r"[✓✗]</span> (right|wrong)", html) == ["right", "wrong"]
+    images = [decode_image(base64.b64decode(data)) for data in re.findall(r'data:image/jpeg;base64,([^"]*)"', html)]
+    sizes = [np.shape(image) for image in images if image is not None]
+    assert sizes == [(report.PICTURE_HEIGHT_PIXELS, 300, 3)] * 3
+    assert report.PICTURE_HEIGHT_PIXELS > report.CROP_HEIGHT_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("cell", "number", "spread"),
+    [
+        ("41.3\xa0% (39.8 - 42.9)", "41.3\xa0%", "(39.8 - 42.9)"),
+        ("41.3 % ± 0.9", "41.3 %", "± 0.9"),
+        ("0.91 +/- 0.02", "0.91", "+/- 0.02"),
+        ("41.3 %", "41.3 %", None),
+        ("CUHK03 detected", "CUHK03 detected", None),
+        ("(none)", "(none)", None),
+    ],
+)
+def test_what_follows_a_number_is_set_apart(tmp_path, cell, number, spread):
+    html = render(tmp_path, [report.Table(heading="t", columns=("a", "b"), rows=(("x 1 (y)", cell),))])
+    assert re.findall(r'<td><span class="number">([^<]*)</span>', html) == [number]
+    assert re.findall(r'<span class="spread">([^<]*)</span>', html) == ([spread] if spread else [])
+    assert '<th scope="row">x 1 (y)</th>' in html
 
 
 def test_the_highlighted_row_is_marked(tmp_path):

@@ -58,6 +58,21 @@ def test_images_of_any_size_and_number_are_embedded_in_order(tmp_path, monkeypat
     assert embedder.embed([]).shape == (0, 8)
 
 
+def test_feature_maps_come_with_the_same_features(tmp_path, monkeypatch):
+    write(tmp_path / "model")
+    embedder = load_embedder(str(tmp_path / "model"))
+    images = pictures((32, 16), (100, 40), (9, 7))
+    features, maps = embedder.embed_with_maps(images)
+    height, width, channels = embedder.map_shape
+    assert maps.shape == (3, height * width, channels)
+    np.testing.assert_allclose(np.linalg.norm(maps, axis=2), 1, atol=1e-5)
+    np.testing.assert_array_equal(features, embedder.embed(images))
+    monkeypatch.setattr(directory, "BATCH", 2)
+    np.testing.assert_allclose(embedder.embed_with_maps(images)[1], maps, atol=1e-5)
+    upside_down = embedder.embed_with_maps([images[0][::-1].copy()])[1].reshape(height, width, channels)
+    assert not np.allclose(upside_down, maps[0].reshape(height, width, channels), atol=0.01)
+
+
 def test_the_fingerprint_is_of_every_weight_and_the_architecture():
     tensors = state()
     seen = {model_fingerprint(tensors, CONFIG), model_fingerprint(tensors, replace(CONFIG, height=48))}

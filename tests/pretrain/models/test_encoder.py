@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+import torchvision.transforms.v2.functional
 from torch import nn
 
 from pretrain.config import ModelConfig
@@ -81,3 +82,14 @@ def test_the_tiny_network_tells_above_from_below():
     assert similarity < 0.9999
     features, number = make_backbone("tiny")
     assert features.eval()(torch.zeros(2, 3, 64, 32)).shape == (2, number)
+
+
+@pytest.mark.parametrize(("architecture", "shape"), [("tiny", (128, 8, 4)), ("resnet18", (256, 4, 2))])
+def test_the_map_is_of_unit_vectors_and_leaves_no_hook(architecture, shape):
+    encoder = make_encoder(config(architecture), seed=0).eval()
+    with torch.inference_mode():
+        embedding, found = encoder.with_map(images())
+        torch.testing.assert_close(embedding, encoder(images()))
+    assert found.shape == (3, *shape)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(3, *shape[1:]))
+    assert not any(module._forward_hooks for module in encoder.modules())

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evaluation.features import write_features
-from evaluation.retrieval import market_metrics
-from evaluation.scoring import score, score_features, summarise, table
-from tests.evaluation.test_features import make_features
+from evaluation.metrics.protocols import PROTOCOLS
+from evaluation.scoring.problem import make_problem
+from evaluation.scoring.scores import BootstrapConfig, intervals_of, score, summarise, table
+from tests.evaluation.features.people import make_features
+from tests.evaluation.metrics.problems import market
 
 
 def make_scorable(num_rows=40, **columns):
@@ -23,12 +24,11 @@ def make_scorable(num_rows=40, **columns):
     return make_features(num_rows, 8, 3, **(labels | columns))
 
 
-def test_scores_the_queries_against_the_gallery_of_the_file(tmp_path):
-    features, path = make_scorable(), str(tmp_path / "f.parquet")
-    write_features(path, features)
+def test_scores_the_queries_against_the_gallery():
+    features = make_scorable()
     q, g = features.select("query"), features.select("gallery")
-    expected = market_metrics(q.feature, g.feature, q.identity, g.identity, q.camera, g.camera)
-    assert summarise(score_features(path)) == summarise(expected)
+    expected = market(q.feature, g.feature, q.identity, g.identity, q.camera, g.camera)
+    assert summarise(score(features)) == summarise(expected)
 
 
 def test_other_splits_play_no_part():
@@ -58,13 +58,22 @@ def test_the_table_says_percent_and_what_was_left_out():
     assert not math.isnan(result.mAP)
 
 
-def test_what_cannot_be_scored_is_refused_with_the_file_named(tmp_path):
-    path = str(tmp_path / "f.parquet")
-    for change, message in [
-        ({"split": np.array(["query"] * 40, object)}, "there are no gallery images, only: query"),
-        ({"model_fingerprint": np.array(["a", "b"] * 20, object)}, r"come from 2 models \(a, b\)"),
-        ({"camera": np.zeros(40, np.int64)}, "none of the 20 queries has a match"),
-    ]:
-        write_features(path, make_scorable(**change))
-        with pytest.raises(ValueError, match=rf"f\.parquet: .*{message}"):
-            score_features(path)
+def test_intervals_hold_the_scores_and_can_be_left_out():
+    result = score(make_scorable())
+    intervals = intervals_of(result, BootstrapConfig(resamples=200))
+    summary = summarise(result, intervals)
+    for name, (low, high) in summary["interval95"].items():
+        assert low <= summary[name] <= high
+    assert "interval95" not in summarise(result, intervals_of(result, BootstrapConfig(resamples=0)))
+    with pytest.raises(ValueError, match="resamples must be >= 0, got -1"):
+        BootstrapConfig(resamples=-1)
+
+
+def test_the_table_tells_what_the_protocol_did():
+    identity = np.arange(40) // 2 % 5
+    identity[0] = 99
+    for protocol, text in [("aka", "which count as 0: 1"), ("cuhk03-classic", "means of 10 drawn galleries")]:
+        result = score(make_problem(make_scorable(identity=identity), PROTOCOLS[protocol]))
+        console = Console(width=200, record=True, file=io.StringIO())
+        console.print(table(result, "title", intervals_of(result, BootstrapConfig(resamples=10))))
+        assert text in console.export_text()

@@ -1,0 +1,248 @@
+"""Query-adaptive convolution: match two images location by location instead of vector by vector.
+
+Liao & Shao, "Interpretable and Generalizable Person Re-Identification with Query-Adaptive Convolution and Temporal
+Lifting", ECCV 2020; the head that both directions share is that of Liao & Shao, "Graph Sampling Based Deep Metric
+Learning for Generalizable Person Re-Identification", CVPR 2022.
+
+Shapes: Q queries, G gallery images, N images, L locations of a query's map, M locations of a gallery map, C channels.
+A map has unit norm over C at each location. Where it says chunk, the letter in [C, G] counts the chunk's queries.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluation.metrics.distances import CHUNK_ENTRIES
+from evaluation.qaconv_head import QAConvHead
+
+Maps = NDArray[np.float16] | NDArray[np.float32]
+"""[N, L, C]; may be memory-mapped: it is read block by block."""
+Precision = Literal["float32", "bfloat16"]
+"""What the products take in. They are summed, and all else is computed, in float32 either way."""
+_Multiply = Callable[[Tensor, Tensor], Tensor]
+
+TILE_ENTRIES = {"cpu": 600_000, "cuda": 2**28}
+"""Similarities held at a time: what two cores keep in their caches, or 1 GB. Measured at 192 locations."""
+TILE_QUERIES = {"cpu": 8, "cuda": 64}
+BLOCK_ENTRIES = 2**23
+"""Components of the gallery's maps that are read and converted at a time: 32 MB."""
+
+
+def raw_scores(
+    query_QLC: Maps,
+    gallery_GMC: Maps,
+    head: QAConvHead,
+    *,
+    dtype: Precision = "float32",
+    device: str = "cpu",
+    advance: Callable[[int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Match all queries with all gallery images, before the head's scale and shift.
+
+    The definition, as a loop::
+
+        for q in range(Q):
+            for g in range(G):
+                S = [[dot(query[q][l], gallery[g][m]) for m in range(M)] for l in range(L)]
+                best_L = [max(S[l][m] for m in range(M)) for l in range(L)]
+                best_M = [max(S[l][m] for l in range(L)) for m in range(M)]
+                raw[q, g] = dot(query_weight, best_L) + dot(gallery_weight, best_M)
+
+    With weights >= 0 that sum to 1 on each side it is at most 2, which a map reaches with itself, and at least twice
+    the inner product of the two weighted mean maps.
+
+    Args:
+        query_QLC: All of it is held in memory as float32; see `score_chunks` for more queries than that.
+        gallery_GMC: Read block by block.
+        head: Its weights say L and M.
+        dtype: Precision of the products. On a CPU, bfloat16 is fast where the CPU has instructions for it, and float32
+            elsewhere; torch's precision of float32 products is set for the whole process while this runs.
+        device: As torch names it.
+        advance: Called with the number of pairs after each block, for a progress bar.
+
+    Returns:
+        float32 [Q, G]; larger is nearer.
+
+    Raises:
+        ValueError: If shapes do not fit each other or the head, or a map is not finite.
+    """
+    _check(query_QLC, gallery_GMC, head, dtype)
+    num_queries, num_gallery = len(query_QLC), len(gallery_GMC)
+    raw_QG = np.empty((num_queries, num_gallery), np.float32)
+    weight_L, weight_M = (torch.from_numpy(weight).to(device) for weight in head.weights)
+    kind, entries = torch.device(device).type, len(weight_L) * len(weight_M)
+    room = max(1, TILE_ENTRIES.get(kind, TILE_ENTRIES["cpu"]) // entries)  # pairs
+    tile_q = min(num_queries, max(1, room // 2), TILE_QUERIES.get(kind, TILE_QUERIES["cpu"]))
+    tile_g = max(1, room // tile_q)
+    block = max(tile_g, BLOCK_ENTRIES // (gallery_GMC.shape[1] * gallery_GMC.shape[2]))
+    with torch.inference_mode(), _precision(dtype) as multiply:
+        query = _load(query_QLC, device)
+        for first in range(0, num_gallery, block):
+            gallery = _load(gallery_GMC[first : first + block], device)
+            raw = torch.empty(num_queries, len(gallery), device=device)
+            for g in range(0, len(gallery), tile_g):
+                for q in range(0, num_queries, tile_q):
+                    tiles = query[q : q + tile_q], gallery[g : g + tile_g]
+                    raw[q : q + tile_q, g : g + tile_g] = _raw(*tiles, weight_L, weight_M, multiply)
+            raw_QG[:, first : first + block] = raw.cpu().numpy()
+            if advance:
+                advance(num_queries * len(gallery))
+    _check_finite(raw_QG, query_QLC)
+    return raw_QG
+
+
+def scores(query_QLC: Maps, gallery_GMC: Maps, head: QAConvHead, **options: Any) -> NDArray[np.float32]:
+    """Return the matcher's score, ``scale * raw + shift``: float32 [Q, G], unbounded, larger is nearer.
+
+    Takes what `raw_scores` takes.
+    """
+    return raw_scores(query_QLC, gallery_GMC, head, **options) * np.float32(head.scale) + np.float32(head.shift)
+
+
+def similarity(score: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squash scores into 0 to 1, ``1 / (1 + exp(-score / 10))``, as re-ranking and TLift want them (ECCV 2020).
+
+    Monotone; scores that differ by a few last digits may become equal.
+    """
+    return torch.sigmoid(torch.from_numpy(np.asarray(score, np.float32)) / 10).numpy()
+
+
+def score_chunks(
+    query_QLC: Maps, gallery_GMC: Maps, head: QAConvHead, *, chunk: int | None = None, **options: Any
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield distances, ``-score``, chunk by chunk of queries, in order; the gallery is read anew for each chunk.
+
+    Args:
+        query_QLC: Queries; read chunk by chunk.
+        gallery_GMC: Candidates; read block by block.
+        head: The matcher.
+        chunk: Queries at a time, >= 1; None takes as many as make `CHUNK_ENTRIES` distances, at most 1024.
+        options: ``dtype``, ``device``, ``advance`` of `raw_scores`.
+
+    Yields:
+        The rows of the chunk, and float32 [C, G]; smaller is nearer.
+
+    Raises:
+        ValueError: As `raw_scores`, or if the chunk is < 1.
+    """
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be >= 1, got {chunk}")
+    _check(query_QLC, gallery_GMC, head, options.get("dtype", "float32"))
+    step = chunk or max(1, min(1024, CHUNK_ENTRIES // len(gallery_GMC)))
+    for first in range(0, len(query_QLC), step):
+        rows = slice(first, min(first + step, len(query_QLC)))
+        yield rows, -scores(query_QLC[rows], gallery_GMC, head, **options)
+
+
+def self_scores(map_NLC: Maps, head: QAConvHead, *, block: int = 256, **options: Any) -> NDArray[np.float32]:
+    """Score all pairs within one set: float32 [N, N].
+
+    A head whose directions share their weights is symmetric; half of the pairs are then computed and the rest copied,
+    so that the result is symmetric to the last bit.
+
+    Args:
+        map_NLC: Images.
+        head: The matcher.
+        block: Images matched with one another at a time, >= 1.
+        options: ``dtype``, ``device``, ``advance`` of `raw_scores`; pairs that are copied do not count.
+    """
+    if head.gallery_weight is not None:
+        return scores(map_NLC, map_NLC, head, **options)
+    score_NN = np.empty((len(map_NLC), len(map_NLC)), np.float32)
+    for first in range(0, len(map_NLC), block):
+        end = min(first + block, len(map_NLC))
+        score_NN[first:end, first:] = scores(map_NLC[first:end], map_NLC[first:], head, **options)
+        upper = np.triu(score_NN[first:end, first:end])
+        score_NN[first:end, first:end] = upper + np.triu(upper, 1).T
+        score_NN[end:, first:end] = score_NN[first:end, end:].T
+    return score_NN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Correspondences:
+    """Which locations of two maps look most alike, both ways, for drawing."""
+
+    gallery_location: NDArray[np.int64]
+    """[L], the best gallery location for each query location; the first one where several are as good."""
+    query_similarity: NDArray[np.float32]
+    """[L], its cosine similarity, -1 to 1."""
+    query_location: NDArray[np.int64]
+    """[M], the best query location for each gallery location."""
+    gallery_similarity: NDArray[np.float32]
+    """[M], its cosine similarity."""
+
+
+def correspondences(query_LC: Maps, gallery_MC: Maps) -> Correspondences:
+    """Find the best match of every location of one map in the other, both ways.
+
+    Raises:
+        ValueError: If a map is not [L, C], or C differs.
+    """
+    if query_LC.ndim != 2 or gallery_MC.ndim != 2 or query_LC.shape[1] != gallery_MC.shape[1]:
+        raise ValueError(f"two maps must be [L, C] and [M, C], got {[*query_LC.shape]} and {[*gallery_MC.shape]}")
+    S_LM = np.asarray(query_LC, np.float32) @ np.asarray(gallery_MC, np.float32).T
+    return Correspondences(
+        gallery_location=S_LM.argmax(1),
+        query_similarity=S_LM.max(1),
+        query_location=S_LM.argmax(0),
+        gallery_similarity=S_LM.max(0),
+    )
+
+
+def _raw(query: Tensor, gallery: Tensor, weight_L: Tensor, weight_M: Tensor, multiply: _Multiply) -> Tensor:
+    """Match a tile: float32 [Q, G]."""
+    if len(gallery) > len(query):  # the product is faster with the larger matrix on the left
+        return _raw(gallery, query, weight_M, weight_L, multiply).T
+    product = multiply(query.flatten(0, 1), gallery.flatten(0, 1).T)
+    S_QLGM = product.view(len(query), len(weight_L), len(gallery), len(weight_M))
+    return weight_L @ S_QLGM.amax(3) + S_QLGM.amax(1) @ weight_M
+
+
+def _load(maps: Maps, device: str) -> Tensor:
+    return torch.from_numpy(np.require(maps, requirements=["C", "W"])).to(device).float()  # torch takes no other memory
+
+
+@contextmanager
+def _precision(dtype: Precision) -> Iterator[_Multiply]:
+    """Give the product of two float32 matrices whose factors are rounded to a precision; the sums are float32.
+
+    A CPU's matrix product of bfloat16 tensors also rounds its *results*, which costs accuracy and, as reductions over
+    bfloat16 are slow, time. So the tensors stay float32 and oneDNN is told to round the factors.
+    """
+    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined] # made at run time
+    before = settings.fp32_precision
+    settings.fp32_precision = "ieee" if dtype == "float32" else "bf16"
+
+    def multiply(a: Tensor, b: Tensor) -> Tensor:
+        if dtype == "bfloat16" and a.is_cuda:
+            return torch.mm(a.bfloat16(), b.bfloat16(), out_dtype=torch.float32)
+        return a @ b
+
+    try:
+        yield multiply
+    finally:
+        settings.fp32_precision = before
+
+
+def _check(query_QLC: Maps, gallery_GMC: Maps, head: QAConvHead, dtype: str) -> None:
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype must be float32 or bfloat16, got {dtype}")
+    for name, maps, weight in (("query", query_QLC, head.weights[0]), ("gallery", gallery_GMC, head.weights[1])):
+        if maps.ndim != 3 or 0 in maps.shape or maps.shape[1] != len(weight):
+            raise ValueError(f"{name} maps must be [N, {len(weight)}, C] for this head, got {list(maps.shape)}")
+    if query_QLC.shape[2] != gallery_GMC.shape[2]:
+        raise ValueError(f"query maps have {query_QLC.shape[2]} channels and gallery maps {gallery_GMC.shape[2]}")
+
+
+def _check_finite(raw_QG: NDArray[np.float32], query_QLC: Maps) -> None:
+    bad = np.argwhere(~np.isfinite(raw_QG))
+    if len(bad):
+        q, g = bad[0].tolist()
+        culprit = f"gallery map {g}" if np.isfinite(query_QLC[q]).all() else f"query map {q}"
+        raise ValueError(f"{culprit} holds NaN or infinity; check the model that made it")

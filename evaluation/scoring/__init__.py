@@ -1,0 +1,1 @@
+"""From features files to scores: queries and gallery, ranking, comparison."""
