@@ -98,7 +98,7 @@ def _first_line(box: str) -> str:
     groups = itertools.groupby(lines, key=lambda line: set(line) <= set("─╰╯-"))  # "-" where the terminal is ASCII
     sections = [" ".join(" ".join(group).split()) for is_rule, group in groups if not is_rule]
     message = sections[0]
-    message = message[message.index(": ") + 2 :] if message.startswith("Error parsing config") else message
+    message = re.sub(r"^Error parsing [a-z_.]+: ", "", message)  # the name of a dataclass tells a user nothing
     suggestion = re.search(r"Perhaps you meant: *(--\S+)", " ".join(sections[1:]))
     return message + (f"; perhaps you meant {suggestion[1]}" if suggestion else "") + "; --help lists the options"
 

@@ -34,12 +34,14 @@ class MatchingConfig:
     """Whether QAConv compares every query with the whole gallery instead."""
     precision: Precision = "float32"
     """Of QAConv's products."""
-    device: str = "auto"
-    """Where distances are computed: `cpu`, `cuda`, or `auto` for a GPU if there is one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where distances are computed: `auto` takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
         if self.shortlist < 1:
             raise ValueError(f"shortlist must be >= 1, got {self.shortlist}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device cuda was asked for and there is no GPU; leave --device out")
 
 
 @contextlib.contextmanager
@@ -58,6 +60,9 @@ def open_matcher(problem: Problem, locations: Sequence[str], config: MatchingCon
     if config.matcher == "cosine":
         yield CosineMatcher(problem.images, device)
         return
+    for location in locations:
+        if not storage.exists(maps_location(location)):
+            raise ValueError(f"there are no feature maps {maps_location(location)}; embed with --maps to have them")
     with contextlib.ExitStack() as stack:
         stores = [stack.enter_context(open_maps(maps_location(location))) for location in locations]
         head = read_head(config.head) if config.head else stores[0].head

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from evaluation.metrics.distances import Chunks
 
 ROWS_AT_ONCE = 256
-"""Rows whose neighbours are searched at a time."""
+"""Rows that are searched, or blended, at a time."""
 
 
 def rerank(
@@ -34,8 +34,8 @@ def rerank(
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield re-ranked distances of queries to the gallery, chunk by chunk.
 
-    The definition, as a loop; ``neighbours(i, k)`` are the k + 1 nearest images of i, itself among them, equal
-    distances by index; half is k1 / 2, rounded to even::
+    The definition, as a loop; ``neighbours(i, k)`` are the k + 1 nearest images of i, equal distances by index (itself
+    among them, unless more than k others are the same image); half is k1 / 2, rounded to even::
 
         original[i, j] = distance[i, j] / max(distance[i, :])
         mutual(i, k) = {j in neighbours(i, k) if i in neighbours(j, k)}
@@ -85,9 +85,14 @@ def _rerank(
         end = min(rows.stop, num_queries)
         if rows.start >= end:
             return
-        original_CG = distance_CN[: end - rows.start, num_queries:] / largest_N[rows.start : end, None]
-        jaccard_CG = _jaccard(encoding[rows.start : end], gallery)
-        yield slice(rows.start, end), ((1 - weight) * jaccard_CG + weight * original_CG).astype(np.float32)
+        reranked_CG = np.empty((end - rows.start, num_images - num_queries), np.float32)
+        for first in range(rows.start, end, ROWS_AT_ONCE):
+            here = slice(first, min(first + ROWS_AT_ONCE, end))
+            part = slice(here.start - rows.start, here.stop - rows.start)
+            jaccard = _jaccard(encoding[here], gallery, num_images - num_queries)
+            original = distance_CN[part, num_queries:] / largest_N[here, None]
+            reranked_CG[part] = np.maximum((1 - weight) * jaccard + weight * original, 0)  # sums may end below 0
+        yield slice(rows.start, end), reranked_CG
 
 
 def _neighbours(chunks: Chunks, num_images: int, num_nearest: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -144,26 +149,32 @@ def _expanded(neighbour_NK: NDArray[np.int64], k1: int) -> sp.csr_array:
 
 def _encode(chunks: Chunks, pattern: sp.csr_array, largest_N: NDArray[np.float32]) -> sp.csr_array:
     """Fill the pattern with exp(-original distance), each row scaled to sum 1."""
-    value_E = np.empty(pattern.nnz)
+    starts, columns, value_E = _parts(pattern)
     for rows, distance_CN in chunks:
-        start, end = pattern.indptr[rows.start], pattern.indptr[rows.stop]
-        row_E = np.repeat(np.arange(len(distance_CN)), np.diff(pattern.indptr[rows.start : rows.stop + 1]))
-        distance_E = distance_CN[row_E, pattern.indices[start:end]].astype(np.float64)
+        start, end = starts[rows.start], starts[rows.stop]
+        row_E = np.repeat(np.arange(len(distance_CN)), np.diff(starts[rows.start : rows.stop + 1]))
+        distance_E = distance_CN[row_E, columns[start:end]].astype(np.float64)
         weight_E = np.exp(-distance_E / largest_N[rows][row_E])
         value_E[start:end] = weight_E / np.bincount(row_E, weights=weight_E, minlength=len(distance_CN))[row_E]
-    return sp.csr_array((value_E, pattern.indices, pattern.indptr), shape=pattern.shape)
+    return sp.csr_array((value_E, columns, starts), shape=pattern.shape)
 
 
-def _jaccard(encoding: sp.csr_array, gallery: sp.csc_array) -> NDArray[np.float64]:
+def _jaccard(encoding: sp.csr_array, gallery: sp.csc_array, num_gallery: int) -> NDArray[np.float64]:
     """Return the Jaccard distance of queries' encodings to the gallery's: float64 [C, G]."""
-    num_gallery = gallery.shape[0]
-    starts, columns, values = (np.asarray(part) for part in (encoding.indptr, encoding.indices, encoding.data))
-    shared_CG = np.empty((encoding.shape[0], num_gallery))
+    starts, columns, values = _parts(encoding)
+    gallery_starts, gallery_rows, gallery_values = _parts(gallery)
+    shared_CG = np.empty((len(starts) - 1, num_gallery))
     for c in range(len(shared_CG)):
         column_E, value_E = columns[starts[c] : starts[c + 1]], values[starts[c] : starts[c + 1]]
-        first_E, length_E = gallery.indptr[column_E], gallery.indptr[column_E + 1] - gallery.indptr[column_E]
+        first_E = gallery_starts[column_E]
+        length_E = gallery_starts[column_E + 1] - first_E
         # the places of all gallery images that name what the query names
         place = np.arange(length_E.sum()) + np.repeat(first_E - (np.cumsum(length_E) - length_E), length_E)
-        smaller = np.minimum(np.repeat(value_E, length_E), gallery.data[place])
-        shared_CG[c] = np.bincount(gallery.indices[place], weights=smaller, minlength=num_gallery)
+        smaller = np.minimum(np.repeat(value_E, length_E), gallery_values[place])
+        shared_CG[c] = np.bincount(gallery_rows[place], weights=smaller, minlength=num_gallery)
     return 1 - shared_CG / (2 - shared_CG)
+
+
+def _parts(matrix: sp.csr_array | sp.csc_array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return where rows (of csc: columns) begin, the other index of each entry, and the entries, a copy."""
+    return np.asarray(matrix.indptr, np.int64), np.asarray(matrix.indices, np.int64), np.array(matrix.data, np.float64)

@@ -84,7 +84,7 @@ def tlift(
     Raises:
         ValueError: If shapes disagree, a similarity is not in 0 to 1, a time is unknown, or a number is out of range.
     """
-    _check_numbers(tau, sigma, num_pivots, alpha)
+    _check_numbers(tau, sigma, num_pivots, alpha, pivots)
     parts = [Neighbours(similarity=similarity_QG, camera=query_camera_Q, seconds=query_seconds_Q)]
     parts += [neighbours] if neighbours else []
     for name, part in zip(("query", "neighbour"), parts, strict=False):
@@ -179,15 +179,18 @@ def _mean_nearness(count: sp.csr_array, seconds_B: NDArray[np.float64], sigma: f
     scaled_B = seconds_B / sigma
     nearness_UB = scaled_B[used, None] - scaled_B
     nearness_UB = np.exp(-nearness_UB * nearness_UB)
-    few = sp.csr_array((count.data, place_P, count.indptr), shape=(count.shape[0], len(used)))
+    few = sp.csr_array((count.data, place_P, count.indptr), shape=(len(count.indptr) - 1, len(used)))
     return (few @ nearness_UB) / count.sum(axis=1)[:, None]
 
 
-def _check_numbers(tau: float, sigma: float, num_pivots: int, alpha: float) -> None:
-    if not (tau > 0 and sigma > 0 and num_pivots >= 1 and alpha >= 0):
+def _check_numbers(tau: float, sigma: float, num_pivots: int, alpha: float, pivots: str) -> None:
+    if not (tau > 0 and sigma > 0 and num_pivots >= 1 and num_pivots == int(num_pivots) and 0 <= alpha < np.inf):
         raise ValueError(
-            f"tau and sigma must be > 0 s, num_pivots >= 1 and alpha >= 0, got {tau}, {sigma}, {num_pivots}, {alpha}"
+            "tau and sigma must be > 0 s, num_pivots a whole number >= 1 and alpha >= 0, "
+            f"got {tau}, {sigma}, {num_pivots}, {alpha}"
         )
+    if pivots not in ("multiset", "set"):
+        raise ValueError(f"pivots must be multiset or set, got {pivots}")
 
 
 def _check(
@@ -201,6 +204,8 @@ def _check(
         )
     if not shape[0] or not shape[1]:
         raise ValueError(f"TLift needs at least one {name} and one gallery image, got {list(shape)}")
+    if not np.issubdtype(part.similarity.dtype, np.floating):
+        raise ValueError(f"{name} similarities must be floats, got {part.similarity.dtype}")
     if not ((part.similarity >= 0) & (part.similarity <= 1)).all():
         raise ValueError(
             f"TLift needs {name} similarities in [0, 1], got {part.similarity.min():.3g} to "

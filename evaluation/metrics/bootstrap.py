@@ -34,7 +34,8 @@ class Difference:
     """-1 to 1."""
     interval: Interval
     p_value: float
-    """Two-sided: twice the share of resamples in which the difference is not on the side of its estimate, at most 1."""
+    """Two-sided: twice the share of resamples in which the difference is not on the side of its estimate, the sample
+    itself counted as one of them, so that it is never 0; at most 1."""
 
 
 def confidence_intervals(
@@ -102,7 +103,8 @@ def paired_differences(
             for weight_SQ in _weights(len(count_Q), num_resamples, seed)
         ]
     )
-    contrary_M = np.where(estimate_M >= 0, (difference_SM <= 0).mean(axis=0), (difference_SM >= 0).mean(axis=0))
+    num_contrary_M = np.where(estimate_M >= 0, (difference_SM <= 0).sum(axis=0), (difference_SM >= 0).sum(axis=0))
+    contrary_M = (num_contrary_M + 1) / (num_resamples + 1)
     return {
         name: Difference(difference=float(estimate), interval=interval, p_value=float(min(1.0, 2 * contrary)))
         for name, estimate, interval, contrary in zip(

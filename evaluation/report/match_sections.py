@@ -30,13 +30,13 @@ def match_pictures(problem: Problem, matcher: QAConvMatcher, lists: RankList, qu
             continue
         best = matcher.correspondences(int(problem.query_rows[query]), int(problem.gallery_rows[found]))
         image = draw_matches(
-            read_image(problem.query.path[query]),
-            read_image(problem.gallery.path[found]),
-            best.gallery_location_L,
-            best.query_similarity_L,
+            read_image(str(problem.query.path[query])),
+            read_image(str(problem.gallery.path[found])),
+            best.gallery_location,
+            best.query_similarity,
             height=shape.height,
             width=shape.width,
-            back_L=best.query_location_M,
+            back_L=best.query_location,
         )
         caption = f"camera {problem.query.camera[query]} and {problem.gallery.camera[found]}"
         pictures.append(Picture(image=image, caption=caption, is_right=bool(lists.is_right[number, 0])))

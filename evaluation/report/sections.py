@@ -71,7 +71,7 @@ def _cells(method: Scored) -> list[str]:
 
 
 def _span(interval: Interval) -> str:
-    return f"{100 * interval.low:.1f} - {100 * interval.high:.1f}"
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
 
 
 def difference_table(differences: Mapping[str, Mapping[str, Difference]], baseline: str) -> Table:
@@ -79,7 +79,7 @@ def difference_table(differences: Mapping[str, Mapping[str, Difference]], baseli
     rows = []
     for name, found in differences.items():
         cells = [
-            f"{100 * one.difference:+.1f} ({100 * one.interval.low:+.1f} - {100 * one.interval.high:+.1f})"
+            f"{100 * one.difference:+.1f} ({100 * one.interval.low:+.1f} to {100 * one.interval.high:+.1f})"
             for one in found.values()
         ]
         rows.append((name, *cells, f"{found['mAP'].p_value:.3f}"))

@@ -43,6 +43,8 @@ def read_problem(locations: Sequence[str], protocol: Protocol) -> Problem:
         ValueError: If a file is missing or wrong, lacks queries or a gallery, models are mixed, or the number of files
             is not what the protocol wants.
     """
+    if not locations:
+        raise ValueError("give at least one features file; write one with: python -m evaluation embed")
     if (protocol.name == "joint") != (len(locations) > 1):
         wants = "the files of several datasets" if protocol.name == "joint" else "one file"
         raise ValueError(f"the {protocol.name} protocol scores {wants}, got {len(locations)}; see --protocol joint")

@@ -84,7 +84,7 @@ class CosineMatcher:
 
     def similarities(self, query_rows: Rows, gallery_rows: Rows) -> Chunks:
         """Yield (1 + cosine) / 2, which is 1 - distance / 4."""
-        return ((rows, 1 - part / 4) for rows, part in self.distances(query_rows, gallery_rows))
+        return ((rows, 1 - part / np.float32(4)) for rows, part in self.distances(query_rows, gallery_rows))
 
     def all_pairs(self, rows: Rows) -> Chunks:
         """Yield squared Euclidean distances."""

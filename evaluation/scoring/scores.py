@@ -88,7 +88,7 @@ def table(result: RetrievalResult, title: str, intervals: Mapping[str, Interval]
         shown.add_column(name, justify="right")
     shown.add_row(*(f"{100 * value:.1f} %" for value in scores_of(result).values()))
     if intervals:
-        shown.add_row(*(f"{100 * one.low:.1f} - {100 * one.high:.1f}" for one in intervals.values()), style="dim")
+        shown.add_row(*(f"{100 * one.low:.1f} to {100 * one.high:.1f}" for one in intervals.values()), style="dim")
     return Group(shown, _counts(result, bool(intervals)))
 
 

@@ -87,6 +87,14 @@ def test_equal_distances_are_ordered_by_index():
     np.testing.assert_allclose(whole(distance, 10, k1=6, k2=3), dense(distance, 10, 6, 3, 0.3), atol=1e-5)
 
 
+def test_copies_of_one_image_stay_together_and_nothing_is_below_zero():
+    distance = people(4)
+    order = np.concatenate([np.zeros(30, int), np.arange(30)])
+    got = whole(np.ascontiguousarray(distance[np.ix_(order, order)]), 3)
+    assert got.min() >= 0
+    assert (got[:, :27].max(axis=1) < got[:, 28:].min(axis=1)).all()
+
+
 def test_the_whole_weight_on_the_original_keeps_its_order():
     distance = people(3)
     got = whole(distance, 15, weight=1.0)

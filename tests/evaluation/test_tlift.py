@@ -206,10 +206,14 @@ def test_chunks_change_nothing_and_the_type_stays(monkeypatch):
         ({2: np.full(12, np.nan)}, {}, "12 of 12 query images have no time; TLift needs time_seconds of every image"),
         ({4: np.full(40, np.inf)}, {}, "40 of 40 gallery images have no time"),
         ({1: np.zeros(11, int)}, {}, r"query similarities \[12, 40\] need as many cameras and times, got 11"),
-        ({}, {"tau": 0.0}, "tau and sigma must be > 0 s, num_pivots >= 1 and alpha >= 0, got 0.0"),
+        ({}, {"tau": 0.0}, "tau and sigma must be > 0 s, num_pivots a whole number >= 1 and alpha >= 0, got 0.0"),
         ({}, {"sigma": np.nan}, "got 100.0, nan"),
         ({}, {"num_pivots": 0}, "got 100.0, 200.0, 0"),
+        ({}, {"num_pivots": 2.5}, "got 100.0, 200.0, 2.5"),
         ({}, {"alpha": -0.1}, "got 100.0, 200.0, 10, -0.1"),
+        ({}, {"alpha": np.inf}, "got 100.0, 200.0, 10, inf"),
+        ({}, {"pivots": "bag"}, "pivots must be multiset or set, got bag"),
+        ({0: np.ones((12, 40), int)}, {}, "query similarities must be floats, got int64"),
     ],
 )
 def test_wrong_input_is_refused_with_the_remedy(change, options, message):

@@ -57,6 +57,8 @@ def test_files_of_several_datasets(tmp_path):
     assert len(read_problem(paths, PROTOCOLS["joint"]).query) == 40
     with pytest.raises(ValueError, match="the market protocol scores one file, got 2; see --protocol joint"):
         read_problem(paths, PROTOCOLS["market"])
+    with pytest.raises(ValueError, match="give at least one features file"):
+        read_problem([], PROTOCOLS["market"])
     with pytest.raises(ValueError, match="the joint protocol scores the files of several datasets, got 1"):
         read_problem(paths[:1], PROTOCOLS["joint"])
 
