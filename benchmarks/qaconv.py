@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluation.pooling import pool
+from evaluation.matching.head import QAConvHead
+from evaluation.matching.pooling import pool
+from evaluation.matching.shortlist import agreement, shortlist_chunks
 from evaluation.qaconv import Precision, raw_scores, score_chunks
-from evaluation.qaconv_head import QAConvHead
-from evaluation.shortlist import agreement, shortlist_chunks
 from pretrain.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.street.cameras import make_camera

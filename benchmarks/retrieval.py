@@ -1,6 +1,7 @@
 """Scoring: ranks by bisection against an argsort per query, and what a large benchmark costs in memory."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from evaluation.metrics.counting import Labels
 from evaluation.metrics.retrieval import evaluate
 
 BUDGET = 5.0
-MEMORY_BUDGET_MIB = 1.5e9 / 2**20
+MEMORY_BUDGET_GB = 1.5
 REPEATS = 5
 
 MEASURED = """
@@ -26,8 +27,8 @@ from evaluation.metrics.protocols import PROTOCOLS
 from evaluation.scoring.scores import score, summarise
 start = time.perf_counter()
 summary = summarise(score(read_problem([sys.argv[1]], PROTOCOLS["market"])))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"peak_mib": peak, "seconds": time.perf_counter() - start, "mAP": summary["mAP"]}))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+print(json.dumps({"ratio": peak, "seconds": time.perf_counter() - start, "mAP": summary["mAP"]}))
 """
 
 
@@ -72,7 +73,7 @@ def plain_map(distance_QG: NDArray[np.float32], labels: Labels) -> float:
 
 
 def memory_of_msmt17() -> dict[str, float]:
-    """Peak memory in MiB of reading and scoring a file of MSMT17's size: 11,659 queries, 82,161 images, D = 2,048."""
+    """Peak memory in GB of reading and scoring a file of MSMT17's size: 11,659 queries, 82,161 images, D = 2,048."""
     rng = np.random.default_rng(0)
     labels = make_labels(rng, num_queries=11_659, num_gallery=82_161, num_identities=3060, num_cameras=15)
     identity = np.concatenate([labels.query_identity, labels.gallery_identity])
@@ -93,9 +94,10 @@ def memory_of_msmt17() -> dict[str, float]:
         )
         write_features(f"{folder}/msmt17.parquet", features)
         del feature, features
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURED, f"{folder}/msmt17.parquet"], capture_output=True, text=True, check=True
-        )
+        # the allocator's settings of `make bench` trade memory for speed; this asks what a user's process takes
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        command = [sys.executable, "-c", MEASURED, f"{folder}/msmt17.parquet"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 

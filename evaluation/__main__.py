@@ -16,8 +16,8 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.embedder import Embedder
 from evaluation.features.parquet import write_features
 from evaluation.histogram import HistogramEmbedder
-from evaluation.maps import MapShape, map_writer
-from evaluation.matching import maps_location
+from evaluation.matching.maps import MapShape, map_writer
+from evaluation.matching.matcher import maps_location
 from evaluation.metrics.bootstrap import paired_differences
 from evaluation.metrics.protocols import find_protocol
 from evaluation.pipeline import embed_dataset, label_rows, with_map_shape

@@ -10,19 +10,32 @@ A map has unit norm over C at each location. Where it says chunk, the letter in 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evaluation.matching.head import QAConvHead
 from evaluation.metrics.distances import CHUNK_ENTRIES
-from evaluation.qaconv_head import QAConvHead
 
-Maps = NDArray[np.float16] | NDArray[np.float32]
-"""[N, L, C]; may be memory-mapped: it is read block by block."""
+
+class Maps(Protocol):
+    """Feature maps [N, L, C]: an array, a memory-mapped one, or anything that is read block by block like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, L, C."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> NDArray[Any]:
+        """Read some rows, given as a slice or as an array of row numbers."""
+        ...
+
+
 Precision = Literal["float32", "bfloat16"]
 """What the products take in. They are summed, and all else is computed, in float32 either way."""
 _Multiply = Callable[[Tensor, Tensor], Tensor]
@@ -81,8 +94,9 @@ def raw_scores(
     tile_q = min(num_queries, max(1, room // 2), TILE_QUERIES.get(kind, TILE_QUERIES["cpu"]))
     tile_g = max(1, room // tile_q)
     block = max(tile_g, BLOCK_ENTRIES // (gallery_GMC.shape[1] * gallery_GMC.shape[2]))
-    with torch.inference_mode(), _precision(dtype) as multiply:
-        query = _load(query_QLC, device)
+    buffer = torch.empty(tile_q * tile_g * entries, device=device)
+    with torch.inference_mode(), _precision(dtype, buffer) as multiply:
+        query = _load(query_QLC[:], device)
         for first in range(0, num_gallery, block):
             gallery = _load(gallery_GMC[first : first + block], device)
             raw = torch.empty(num_queries, len(gallery), device=device)
@@ -164,37 +178,6 @@ def self_scores(map_NLC: Maps, head: QAConvHead, *, block: int = 256, **options:
     return score_NN
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Correspondences:
-    """Which locations of two maps look most alike, both ways, for drawing."""
-
-    gallery_location: NDArray[np.int64]
-    """[L], the best gallery location for each query location; the first one where several are as good."""
-    query_similarity: NDArray[np.float32]
-    """[L], its cosine similarity, -1 to 1."""
-    query_location: NDArray[np.int64]
-    """[M], the best query location for each gallery location."""
-    gallery_similarity: NDArray[np.float32]
-    """[M], its cosine similarity."""
-
-
-def correspondences(query_LC: Maps, gallery_MC: Maps) -> Correspondences:
-    """Find the best match of every location of one map in the other, both ways.
-
-    Raises:
-        ValueError: If a map is not [L, C], or C differs.
-    """
-    if query_LC.ndim != 2 or gallery_MC.ndim != 2 or query_LC.shape[1] != gallery_MC.shape[1]:
-        raise ValueError(f"two maps must be [L, C] and [M, C], got {[*query_LC.shape]} and {[*gallery_MC.shape]}")
-    S_LM = np.asarray(query_LC, np.float32) @ np.asarray(gallery_MC, np.float32).T
-    return Correspondences(
-        gallery_location=S_LM.argmax(1),
-        query_similarity=S_LM.max(1),
-        query_location=S_LM.argmax(0),
-        gallery_similarity=S_LM.max(0),
-    )
-
-
 def _raw(query: Tensor, gallery: Tensor, weight_L: Tensor, weight_M: Tensor, multiply: _Multiply) -> Tensor:
     """Match a tile: float32 [Q, G]."""
     if len(gallery) > len(query):  # the product is faster with the larger matrix on the left
@@ -204,13 +187,15 @@ def _raw(query: Tensor, gallery: Tensor, weight_L: Tensor, weight_M: Tensor, mul
     return weight_L @ S_QLGM.amax(3) + S_QLGM.amax(1) @ weight_M
 
 
-def _load(maps: Maps, device: str) -> Tensor:
+def _load(maps: NDArray[Any], device: str) -> Tensor:
     return torch.from_numpy(np.require(maps, requirements=["C", "W"])).to(device).float()  # torch takes no other memory
 
 
 @contextmanager
-def _precision(dtype: Precision) -> Iterator[_Multiply]:
+def _precision(dtype: Precision, buffer: Tensor) -> Iterator[_Multiply]:
     """Give the product of two float32 matrices whose factors are rounded to a precision; the sums are float32.
+
+    Products go into one buffer, over and over: fresh memory of this size comes with a page fault for every 4 KB.
 
     A CPU's matrix product of bfloat16 tensors also rounds its *results*, which costs accuracy and, as reductions over
     bfloat16 are slow, time. So the tensors stay float32 and oneDNN is told to round the factors.
@@ -222,7 +207,7 @@ def _precision(dtype: Precision) -> Iterator[_Multiply]:
     def multiply(a: Tensor, b: Tensor) -> Tensor:
         if dtype == "bfloat16" and a.is_cuda:
             return torch.mm(a.bfloat16(), b.bfloat16(), out_dtype=torch.float32)
-        return a @ b
+        return torch.mm(a, b, out=buffer[: len(a) * b.shape[1]].view(len(a), b.shape[1]))
 
     try:
         yield multiply
@@ -234,7 +219,7 @@ def _check(query_QLC: Maps, gallery_GMC: Maps, head: QAConvHead, dtype: str) -> 
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype must be float32 or bfloat16, got {dtype}")
     for name, maps, weight in (("query", query_QLC, head.weights[0]), ("gallery", gallery_GMC, head.weights[1])):
-        if maps.ndim != 3 or 0 in maps.shape or maps.shape[1] != len(weight):
+        if len(maps.shape) != 3 or 0 in maps.shape or maps.shape[1] != len(weight):
             raise ValueError(f"{name} maps must be [N, {len(weight)}, C] for this head, got {list(maps.shape)}")
     if query_QLC.shape[2] != gallery_GMC.shape[2]:
         raise ValueError(f"query maps have {query_QLC.shape[2]} channels and gallery maps {gallery_GMC.shape[2]}")

@@ -63,7 +63,7 @@ def read_parquet(location: str) -> Features:
     """
     try:
         with storage.open_for_reading(location) as stream:
-            file = pq.ParquetFile(stream)
+            file = pq.ParquetFile(stream, pre_buffer=False)  # reading ahead would hold all of it twice
             missing = [name for name in REQUIRED if name not in file.schema_arrow.names]
             if missing:
                 raise ValueError(f"has no column {', '.join(missing)}; a features file has {', '.join(REQUIRED)}")

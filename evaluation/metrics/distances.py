@@ -3,10 +3,10 @@
 Shapes: Q queries, G gallery images, D components of a feature, C queries of a chunk, B gallery images of a block.
 """
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 CHUNK_ENTRIES = 16_000_000
@@ -89,27 +89,37 @@ def distance_chunks(
         raise ValueError(f"queries have {query_QD.shape[1]} components and the gallery {gallery_GD.shape[1]}")
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be >= 1, got {chunk}")
-    return _chunks(query_QD, gallery_GD, chunk or max(1, CHUNK_ENTRIES // len(gallery_GD)), torch.device(device))
+    product = _product if device == "cpu" else functools.partial(_product_on, device)
+    return _chunks(query_QD, gallery_GD, chunk or max(1, CHUNK_ENTRIES // len(gallery_GD)), product)
+
+
+Product = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 
 
 def _chunks(
-    query_QD: NDArray[np.float32], gallery_GD: NDArray[np.float32], step: int, device: torch.device
+    query_QD: NDArray[np.float32], gallery_GD: NDArray[np.float32], step: int, product: Product
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     query_norm_Q, gallery_norm_G = row_norms(query_QD), row_norms(gallery_GD)
     for start in range(0, len(query_QD), step):
         rows = slice(start, min(start + step, len(query_QD)))
-        query_CD = _double(query_QD[rows], query_norm_Q[rows], device)
+        query_CD = np.asarray(query_QD[rows], np.float32) / query_norm_Q[rows, None]
         distance_CG = np.empty((len(query_CD), len(gallery_GD)), np.float32)
         for columns in blocks(gallery_GD):
-            gallery_BD = _double(gallery_GD[columns], gallery_norm_G[columns], device)
-            distance_CB = (2.0 - 2.0 * (query_CD @ gallery_BD.T)).clamp_(min=0.0)
-            distance_CG[:, columns] = distance_CB.to(torch.float32).cpu().numpy()
+            gallery_BD = np.asarray(gallery_GD[columns], np.float32) / gallery_norm_G[columns, None]
+            distance_CG[:, columns] = product(query_CD, gallery_BD)
         yield rows, distance_CG
 
 
-def _double(feature_ND: NDArray[np.float32], norm_N: NDArray[np.float32], device: torch.device) -> torch.Tensor:
-    unit_ND = np.asarray(feature_ND, np.float32) / norm_N[:, None]
-    return torch.from_numpy(unit_ND).to(device).to(torch.float64)
+def _product(query_CD: NDArray[np.float32], gallery_BD: NDArray[np.float32]) -> NDArray[np.float32]:
+    similarity_CB = query_CD.astype(np.float64) @ gallery_BD.astype(np.float64).T
+    return np.maximum(2.0 - 2.0 * similarity_CB, 0.0).astype(np.float32)
+
+
+def _product_on(device: str, query_CD: NDArray[np.float32], gallery_BD: NDArray[np.float32]) -> NDArray[np.float32]:
+    import torch  # not at the top: loading it takes as much memory as a large gallery
+
+    query, gallery = (torch.from_numpy(unit).to(device).to(torch.float64) for unit in (query_CD, gallery_BD))
+    return (2.0 - 2.0 * (query @ gallery.T)).clamp_(min=0.0).to(torch.float32).cpu().numpy()
 
 
 def unit_rows(feature_ND: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
-from evaluation.matching import MatchingConfig, QAConvMatcher, open_matcher
+from evaluation.matching.matcher import MatchingConfig, open_matcher
 from evaluation.metrics.bootstrap import paired_differences
 from evaluation.metrics.distances import Chunks
 from evaluation.metrics.protocols import find_protocol
@@ -16,7 +16,6 @@ from evaluation.metrics.rank_list import queries_with_match, rank_list
 from evaluation.metrics.retrieval import evaluate
 from evaluation.report import sections
 from evaluation.report.examples import show_lists
-from evaluation.report.match_sections import match_pictures
 from evaluation.report.page import Section, Text, write_report
 from evaluation.report.sections import Scored
 from evaluation.scoring.comparison import align
@@ -75,8 +74,8 @@ def report_rankings(
             chosen = _choose(problem, config.queries, bootstrap.seed)
         with open_matcher(problem, [location], matching) as matcher:
             scored = _score(name, problem, matcher, ranking, bootstrap, chosen, config.length)
-            if isinstance(matcher, QAConvMatcher) and not methods and _has_images(scored, chosen):
-                shown = [match_pictures(problem, matcher, scored.lists, chosen)]
+            if matching.matcher == "qaconv" and not methods and _has_images(scored, chosen):
+                shown = [_matches(problem, matcher, scored, chosen)]
         methods.append(scored)
     page = [sections.score_table(methods), *_differences(methods, bootstrap), sections.cmc_figure(methods)]
     if ranking == RankingConfig() and matching.matcher == "cosine":
@@ -153,6 +152,14 @@ def _rank_lists(methods: list[Scored], chosen: NDArray[np.int64]) -> list[Sectio
     caption = "Queries chosen at random among those with a match; the nearest gallery images that the rules leave in."
     query = methods[0].problem.query.take(chosen)
     return [show_lists(lists, query, gallery, heading="Rank lists", caption=caption)]
+
+
+def _matches(problem: Problem, matcher: Matcher, scored: Scored, chosen: NDArray[np.int64]) -> Section:
+    from evaluation.matching.qaconv_matcher import QAConvMatcher  # torch is slow to load
+    from evaluation.report.match_sections import match_pictures
+
+    assert isinstance(matcher, QAConvMatcher)
+    return match_pictures(problem, matcher, scored.lists, chosen)
 
 
 def _describe(matching: MatchingConfig, ranking: RankingConfig) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from evaluation.images import read_image
-from evaluation.matching import QAConvMatcher
+from evaluation.matching.qaconv_matcher import QAConvMatcher
 from evaluation.metrics.rank_list import RankList
 from evaluation.report.match_lines import draw_matches
 from evaluation.report.page import Picture, Pictures

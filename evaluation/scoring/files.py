@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.console import console
-from evaluation.matching import MatchingConfig, QAConvMatcher, open_matcher
+from evaluation.matching.matcher import MatchingConfig, open_matcher
 from evaluation.metrics.protocols import find_protocol
 from evaluation.metrics.retrieval import RetrievalResult
 from evaluation.scoring.problem import Problem
@@ -49,9 +49,9 @@ def score_files(
     matching, ranking, seed = config.matching, config.ranking, config.bootstrap.seed
     with open_matcher(problem, locations, matching) as matcher:
         result = score(problem, matcher=matcher, ranking=ranking, seed=seed)
-        facts: dict[str, Any] = {"matcher": matching.matcher, "rerank": ranking.rerank, "tlift": ranking.tlift}
-        if isinstance(matcher, QAConvMatcher) and not matching.exact:
-            share = matcher.agreement(problem.query_rows, problem.gallery_rows, seed=seed)
-            console.print(f"shortlist of {matching.shortlist}: it holds {100 * share:.1f} % of the top 10 of --exact")
-            facts |= {"shortlist": matching.shortlist, "shortlist_agreement_top10": share}
-    return result, facts
+        quality = matcher.quality(problem.query_rows, problem.gallery_rows, seed=seed)
+    if quality:
+        share = f"{100 * quality['shortlist_agreement_top10']:.1f} %"
+        console.print(f"shortlist of {matching.shortlist}: it holds {share} of the top 10 of --exact")
+    facts = {"matcher": matching.matcher, "rerank": ranking.rerank, "tlift": ranking.tlift}
+    return result, facts | quality

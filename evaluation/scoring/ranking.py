@@ -66,6 +66,10 @@ class Matcher(Protocol):
         """Yield non-negative distances of all images to all, as re-ranking takes them."""
         ...
 
+    def quality(self, query_rows: Rows, gallery_rows: Rows, *, seed: int = 0) -> dict[str, float]:
+        """Return what is known of how far shortcuts of the matcher change its ranking; nothing if it takes none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CosineMatcher:
@@ -89,6 +93,10 @@ class CosineMatcher:
     def all_pairs(self, rows: Rows) -> Chunks:
         """Yield squared Euclidean distances."""
         return self.distances(rows, rows)
+
+    def quality(self, query_rows: Rows, gallery_rows: Rows, *, seed: int = 0) -> dict[str, float]:
+        """Return nothing: all pairs are compared."""
+        return {}
 
 
 def rank(problem: Problem, matcher: Matcher, config: RankingConfig) -> Chunks:

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.qaconv import correspondences, raw_scores, score_chunks, scores, self_scores, similarity
-from evaluation.qaconv_head import QAConvHead
+from evaluation.matching.correspondences import correspondences
+from evaluation.matching.head import QAConvHead
+from evaluation.qaconv import raw_scores, score_chunks, scores, self_scores, similarity
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

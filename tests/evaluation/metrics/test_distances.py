@@ -43,3 +43,9 @@ def test_features_without_direction_are_refused():
         distances.check_features(np.zeros((0, 4), np.float32), "gallery")
     with pytest.raises(ValueError, match="2 query features are zero or not finite, the first in row 1"):
         distances.check_features(np.array([[1, 0], [0, 0], [np.inf, 0]], np.float32), "query")
+
+
+def test_a_device_of_torch_gives_the_same_distances():
+    query, gallery = features(4, 6, 30), features(5, 9, 30)
+    [(_, got)] = distances.distance_chunks(query, gallery, device="cpu:0")
+    np.testing.assert_allclose(got, whole(query, gallery), atol=1e-6)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.pooling import pool
+from evaluation.matching.pooling import pool
 
 
 def pool_as_loop(maps, height, weight, stripes):
@@ -21,7 +21,7 @@ def pool_as_loop(maps, height, weight, stripes):
 @pytest.mark.parametrize(("height", "stripes"), [(6, 1), (6, 4), (3, 3), (1, 1)])
 @pytest.mark.parametrize("block", [1, 10**6])
 def test_equals_the_loop_of_the_docstring(height, stripes, block, monkeypatch):
-    monkeypatch.setattr("evaluation.pooling.BLOCK_ENTRIES", block)
+    monkeypatch.setattr("evaluation.matching.pooling.BLOCK_ENTRIES", block)
     rng = np.random.default_rng(0)
     maps, weight = rng.normal(size=(5, 12, 7)).astype(np.float16), rng.uniform(0, 1, 12).astype(np.float32)
     found = pool(maps, height=height, weight_L=weight, stripes=stripes)

@@ -7,7 +7,7 @@ file               content
 =================  ==================================================================================================
 ``maps.npy``       float16 [N, L, C]; unit norm over C at each location, up to rounding (5e-5), or zero
 ``rows.parquet``   a features file (`evaluation.features.parquet`) of the same N images in the same order; its feature
-                   is the pooled map (`evaluation.pooling`), so that finding candidates needs no maps
+                   is the pooled map (`evaluation.matching.pooling`), so that finding candidates needs no maps
 ``config.json``    ``height``, ``width`` (L is their product, row by row), ``channels``, ``model_fingerprint``, and
                    ``head``: the matcher's, or null
 =================  ==================================================================================================
@@ -28,8 +28,8 @@ from cluster import storage
 from evaluation.features.files import read_features
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
-from evaluation.pooling import STRIPES, pool
-from evaluation.qaconv_head import QAConvHead
+from evaluation.matching.head import QAConvHead
+from evaluation.matching.pooling import STRIPES, pool
 
 FILES = ("maps.npy", "rows.parquet", "config.json")
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.index import GalleryIndex
+from evaluation.matching.head import QAConvHead
+from evaluation.matching.index import GalleryIndex
 from evaluation.metrics.distances import CHUNK_ENTRIES, unit_rows
 from evaluation.qaconv import Maps, score_chunks, scores
-from evaluation.qaconv_head import QAConvHead
 
 
 def rescore(
@@ -80,7 +80,7 @@ def shortlist_chunks(
     Args:
         query_QLC: Query maps.
         gallery_GMC: Gallery maps; only those of candidates are read.
-        query_QD: Pooled query maps (`evaluation.pooling.pool`), or any other vector that says roughly who it is.
+        query_QD: Pooled query maps (`evaluation.matching.pooling`), or any other vector that says roughly who it is.
         gallery_GD: The same of the gallery.
         head: The matcher.
         k: K, >= 1.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cluster import storage
-from evaluation.qaconv_head import QAConvHead, read_head, write_head
+from evaluation.matching.head import QAConvHead, read_head, write_head
 from tests.evaluation.test_qaconv import random_head, random_parameters
 
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from evaluation.features.parquet import write_features
-from evaluation.maps import MapShape, map_writer
-from evaluation.matching import MatchingConfig, QAConvMatcher, maps_location, open_matcher
+from evaluation.matching.correspondences import correspondences
+from evaluation.matching.head import QAConvHead, write_head
+from evaluation.matching.maps import MapShape, map_writer
+from evaluation.matching.matcher import MatchingConfig, maps_location, open_matcher
+from evaluation.matching.qaconv_matcher import QAConvMatcher
 from evaluation.metrics.protocols import PROTOCOLS
-from evaluation.qaconv import correspondences, scores, similarity
-from evaluation.qaconv_head import QAConvHead, write_head
+from evaluation.qaconv import scores, similarity
 from evaluation.scoring.problem import read_problem
 from tests.evaluation.scoring.test_scores import make_scorable
 
@@ -56,6 +58,7 @@ def test_exact_distances_are_scores_of_the_maps(path):
         [(_, every)] = matcher.all_pairs(np.arange(40))
         np.testing.assert_allclose(every, every.T, atol=1e-6)
         assert every.min() >= 0
+        assert matcher.quality(problem.query_rows, problem.gallery_rows) == {}
         best = matcher.correspondences(0, 1)
         expected = correspondences(*matcher.maps[np.array([0, 1])])
         np.testing.assert_array_equal(best.gallery_location, expected.gallery_location)
@@ -69,10 +72,10 @@ def test_shortlist_keeps_its_candidates_first_and_tells_how_good_they_are(path):
         short = distances(matcher, problem)
         kept = np.isclose(short, exact, atol=1e-6).sum(axis=1)
         assert (kept >= 12).all()
-        assert 0.5 < matcher.agreement(problem.query_rows, problem.gallery_rows) <= 1
+        assert 0.5 < matcher.quality(problem.query_rows, problem.gallery_rows)["shortlist_agreement_top10"] <= 1
     with open_matcher(problem, [path], MatchingConfig(matcher="qaconv", shortlist=20)) as matcher:
         np.testing.assert_allclose(distances(matcher, problem), exact, atol=1e-6)
-        assert matcher.agreement(problem.query_rows, problem.gallery_rows) == 1
+        assert matcher.quality(problem.query_rows, problem.gallery_rows)["shortlist_agreement_top10"] == 1
 
 
 def test_a_head_is_that_of_the_store_or_of_a_file(tmp_path):
@@ -112,7 +115,7 @@ def test_maps_that_do_not_belong_are_refused(path, tmp_path):
         pass
     write(other, make_scorable(path=np.array([f"/b/{row}" for row in range(40)], object)))
     with (
-        pytest.raises(ValueError, match=r"other\.maps differs from .*other\.parquet in path"),
+        pytest.raises(ValueError, match=r"other\.maps differs from the features in path"),
         open_matcher(problem, [other], MatchingConfig(matcher="qaconv")),
     ):
         pass

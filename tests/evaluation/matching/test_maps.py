@@ -7,9 +7,9 @@ import pytest
 
 from evaluation.features.files import read_features
 from evaluation.features.table import Features
-from evaluation.maps import MapShape, MapWriter, map_writer, open_maps
-from evaluation.pooling import pool
-from evaluation.qaconv_head import QAConvHead
+from evaluation.matching.head import QAConvHead
+from evaluation.matching.maps import MapShape, MapWriter, map_writer, open_maps
+from evaluation.matching.pooling import pool
 
 SHAPE = MapShape(height=4, width=2, channels=16)
 HEAD = QAConvHead(query_weight=np.linspace(1, 2, 8, dtype=np.float32), scale=2.0)

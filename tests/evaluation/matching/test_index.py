@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cluster import storage
-from evaluation.index import GalleryIndex
+from evaluation.matching.index import GalleryIndex
 from evaluation.metrics.distances import unit_rows
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluation.index import GalleryIndex
+from evaluation.matching.head import QAConvHead
+from evaluation.matching.index import GalleryIndex
+from evaluation.matching.pooling import pool
+from evaluation.matching.shortlist import agreement, rescore, shortlist_chunks
 from evaluation.metrics.distances import unit_rows
-from evaluation.pooling import pool
 from evaluation.qaconv import score_chunks, similarity
-from evaluation.qaconv_head import QAConvHead
-from evaluation.shortlist import agreement, rescore, shortlist_chunks
 from tests.evaluation.test_qaconv import unit_maps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,7 +59,7 @@ def test_similarity_keeps_the_order_between_0_and_1():
 def test_chunks_change_nothing(monkeypatch):
     args = problem()
     expected = whole(shortlist_chunks(*args, k=9))
-    monkeypatch.setattr("evaluation.shortlist.CHUNK_ENTRIES", 130)
+    monkeypatch.setattr("evaluation.matching.shortlist.CHUNK_ENTRIES", 130)
     chunks = list(shortlist_chunks(*args, k=9))
     assert [(rows.start, rows.stop) for rows, _ in chunks] == [(0, 2), (2, 4), (4, 6), (6, 7)]
     np.testing.assert_allclose(whole(chunks), expected, atol=1e-6)

@@ -1,0 +1,1 @@
+"""What compares two images: features, or feature maps location by location."""
