@@ -14,6 +14,7 @@ import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from pretrain.models.directory import load_embedder
+from tests.evaluation.people import write_market
 from tests.pretrain.ingest.films import write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -37,10 +38,13 @@ class Store:
         return json.loads(self.client().get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
     def pretrain(self, line: str) -> dict:
+        return self.run("pretrain", line)
+
+    def run(self, package: str, line: str) -> dict:
         """Run a command in a process of its own, which starts its own small Ray, and return its result."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         done = subprocess.run(
-            [sys.executable, "-m", "pretrain", *line.split()],
+            [sys.executable, "-m", package, *line.split()],
             cwd=ROOT,
             env={**inherited, **self.environment},
             capture_output=True,
@@ -79,7 +83,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.mark.ray
-def test_from_videos_to_a_model(store: Store):
+def test_from_videos_to_a_model_and_its_scores(store: Store, tmp_path: Path):
     prepare = (
         f"prepare s3://{BUCKET}/videos --out s3://{BUCKET}/clips --detector boxes --clip-seconds 2 "
         "--segment-seconds 4 --min-height 40 --workers 2"
@@ -116,3 +120,18 @@ def test_from_videos_to_a_model(store: Store):
         f"models/one/{name}" for name in ("README.md", "config.json", "model.safetensors")
     ]
     assert load_embedder(f"s3://{BUCKET}/models/one").fingerprint == export["fingerprint"]
+
+    people = tmp_path / "people"
+    write_market(people)
+    for path in people.rglob("*.jpg"):
+        store.client().upload_file(str(path), BUCKET, f"people/{path.relative_to(people).as_posix()}")
+    embed = f"embed s3://{BUCKET}/models/one s3://{BUCKET}/people --out s3://{BUCKET}/features/one.parquet --maps"
+    assert store.run("evaluation", embed)["maps"] == f"s3://{BUCKET}/features/one.maps"
+    names = {"one.parquet", *(f"one.maps/{name}" for name in ("config.json", "maps.npy", "rows.parquet"))}
+    assert {key.removeprefix("features/") for key in store.keys("features/")} == names
+    score = store.run("evaluation", f"score s3://{BUCKET}/features/one.parquet --matcher qaconv --exact")
+    assert score["num_gallery"] == 6 * 2 + 3
+    options = "--matcher qaconv --queries 2"
+    report = f"report s3://{BUCKET}/features/one.parquet --out s3://{BUCKET}/report.html {options}"
+    assert store.run("evaluation", report)["scores"]["one"]["mAP"] > 0
+    assert store.keys("report.html") == ["report.html"]
