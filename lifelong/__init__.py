@@ -1,4 +1,4 @@
 """Backward-compatible lifelong stages: each new model's queries work against galleries that older models extracted.
 
-Nothing is built here yet. It will stand on `pretrain`, and on nothing above it.
+Only parts are here yet: the losses and the sampler of QAConv's training. It stands on `pretrain`, and on nothing above.
 """

@@ -107,6 +107,8 @@ def test_maths_is_pure():
         assert f"evaluation/metrics/{name}.py" in names
     for name in ("qaconv", "tlift", "reranking", "histogram", "scoring/ranking", "scoring/scores"):
         assert f"evaluation/{name}.py" in names
+    for name in ("matching", "sampling"):
+        assert f"lifelong/{name}.py" in names
     for name in ("storage", "resources", "console", "values"):
         assert f"cluster/{name}.py" in names
 

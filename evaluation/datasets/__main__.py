@@ -9,7 +9,7 @@ from cluster import storage
 from cluster.console import command, console, print_result, run_cli
 from evaluation.datasets.cuhk03_unpack import unpack_cuhk03
 from evaluation.datasets.registry import BENCHMARKS
-from evaluation.datasets.tracks import crop_tracks
+from evaluation.datasets.video.tracks import crop_tracks
 
 
 def unpack(

@@ -88,6 +88,8 @@ def _join(problem: Problem, stores: Sequence[Maps], locations: Sequence[str]) ->
                 raise ValueError(f"{location} differs from the features in {name}; write both with one call of embed")
         if store.shape != stores[0].shape:
             raise ValueError(f"maps of {location} are {store.shape} and others {stores[0].shape}; use one model")
+    if first != len(images):
+        raise ValueError(f"there are {first:,} maps of {len(images):,} images; write both with one call of embed")
     return JoinedMaps(stores, np.arange(first))
 
 

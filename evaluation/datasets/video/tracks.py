@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 
 from cluster import storage
-from evaluation.datasets.annotated_video import AnnotatedVideo, TrackBox, open_annotated_video, read_frames
+from evaluation.datasets.video.annotated_video import AnnotatedVideo, TrackBox, open_annotated_video, read_frames
 from evaluation.datasets.manifest import MANIFEST_COLUMNS
 from evaluation.images import encode_jpeg
 
@@ -42,7 +42,7 @@ def crop_tracks(
 
     Args:
         source: A sequence folder of MOTChallenge, or a video file beside a ``NAME.gt.csv``
-            (see `evaluation.datasets.annotated_video`).
+            (see `evaluation.datasets.video.annotated_video`).
         out: Folder to make; an earlier one of this function is replaced.
         every: Take boxes of the frames 1, 1 + every, 1 + 2 every, and so on.
         min_height: Pixels that a box must be high inside the picture.

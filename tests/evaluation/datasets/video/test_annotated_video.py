@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.datasets.annotated_video import open_annotated_video, read_frames
+from evaluation.datasets.video.annotated_video import open_annotated_video, read_frames
 from tests.evaluation.datasets import drawn_sequence as drawn
 
 IGNORED = ("1,7,1,1,12,40,0,1,1.0", "1,8,1,1,12,40,1,3,1.0", "2,9,1,1,12,40,1,7,1.0")

@@ -1,0 +1,1 @@
+"""People cut out of video with true boxes: a benchmark within one camera."""
