@@ -7,8 +7,8 @@ import pytest
 from cluster.console import run_cli
 from evaluation.datasets.__main__ import COMMANDS
 from evaluation.datasets.registry import BENCHMARKS, read_dataset
-from tests.evaluation.datasets.video.drawn_sequence import write_sequence
 from tests.evaluation.datasets.test_cuhk03 import write_mat
+from tests.evaluation.datasets.video.drawn_sequence import write_sequence
 
 
 def run(capsys, *argv):

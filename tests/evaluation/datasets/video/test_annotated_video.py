@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.datasets.video.annotated_video import open_annotated_video, read_frames
-from tests.evaluation.datasets import drawn_sequence as drawn
+from tests.evaluation.datasets.video import drawn_sequence as drawn
 
 IGNORED = ("1,7,1,1,12,40,0,1,1.0", "1,8,1,1,12,40,1,3,1.0", "2,9,1,1,12,40,1,7,1.0")
 """Not considered, a car, a person who stands still behind glass or the like."""
