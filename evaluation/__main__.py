@@ -13,6 +13,7 @@ import tyro
 from cluster import session, storage
 from cluster.console import command, console, print_result, run_cli
 from evaluation.datasets.registry import read_dataset
+from evaluation.datasets.rows import SPLITS
 from evaluation.embedder import Embedder
 from evaluation.features.parquet import write_features
 from evaluation.histogram import HistogramEmbedder
@@ -40,6 +41,7 @@ def embed(
     out: str,
     maps: bool = False,
     any_counts: bool = False,
+    splits: tuple[str, ...] = ("query", "gallery"),
     workers: int | None = None,
     batch_size: int = 64,
     gpus_per_worker: float = 0.0,
@@ -53,6 +55,7 @@ def embed(
         out: The features file to write, such as features.parquet; replaced if it is there.
         maps: Whether to write feature maps too, for QAConv, into features.maps beside it.
         any_counts: Whether to take a copy of a benchmark that is not complete.
+        splits: Parts of the dataset to embed; scoring needs query and gallery alone.
         workers: Processes with a model each; as many as the machine or the cluster has room for unless given.
         batch_size: Images that a model sees at once.
         gpus_per_worker: GPUs that each process takes; a fraction lets several share one.
@@ -60,7 +63,10 @@ def embed(
     out = storage.resolve(out)
     if storage.is_folder(out):
         raise ValueError(f"--out {out} is a folder; name a file in it, such as {storage.join(out, 'features.parquet')}")
-    rows = read_dataset(dataset, any_counts=any_counts)
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown or not splits:
+        raise ValueError(f"--splits must be some of {', '.join(SPLITS)}, got {', '.join(unknown) or 'none'}")
+    rows = [row for row in read_dataset(dataset, any_counts=any_counts) if row.split in splits]
     make_embedder = embedder_factory(model)
     with contextlib.ExitStack() as stack:
         write_maps = None

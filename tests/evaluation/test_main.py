@@ -51,6 +51,10 @@ def test_usage_errors_end_with_two_and_one_line(capsys, tmp_path):
             ["embed", "histogram", str(tmp_path / "market"), "--out", out, "--maps"],
             "gives no feature maps; leave --maps",
         ),
+        (
+            ["embed", "histogram", str(tmp_path / "market"), "--out", out, "--splits", "probe"],
+            "some of train, query, gal",
+        ),
         (["score"], "give at least one features file"),
         (["score", out, "--protocol", "markt"], "there is no protocol 'markt'; there are market, market-official"),
         (["score", out, "--shortlist", "0"], "shortlist must be >= 1, got 0"),
