@@ -9,8 +9,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
+from hypothesis import settings
 
 from cluster import session
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ Distance is smaller-is-nearer. Every number of a result is a fraction of 1; perc
 read it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,14 +65,7 @@ class RetrievalResult:
         return self.cmc[k - 1]
 
 
-def evaluate(
-    chunks: Chunks,
-    labels: Labels,
-    protocol: Protocol = MARKET,
-    *,
-    seed: int = 0,
-    advance: Callable[[int], None] | None = None,
-) -> RetrievalResult:
+def evaluate(chunks: Chunks, labels: Labels, protocol: Protocol = MARKET, *, seed: int = 0) -> RetrievalResult:
     """Score rankings under a protocol (Zheng et al., 2015, as the code base that the protocol names computes it).
 
     The definition, as a loop, for a protocol that draws nothing::
@@ -101,7 +93,6 @@ def evaluate(
         labels: Who is in the images, and which camera took them.
         protocol: The rules.
         seed: Draws the galleries of a protocol with repeats.
-        advance: Called with the number of queries just scored.
 
     Raises:
         ValueError: If shapes disagree, a distance is NaN, or no query at all has a match.
@@ -131,8 +122,6 @@ def evaluate(
                 ),
             )
         done = rows.stop
-        if advance:
-            advance(rows.stop - rows.start)
     if done != num_queries:
         raise ValueError(f"there are distances of {done} queries and labels of {num_queries}; give as many")
     return scores.result(int((labels.gallery_identity != JUNK_IDENTITY).sum()), labels)

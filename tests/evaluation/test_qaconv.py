@@ -126,7 +126,7 @@ def test_folded_equals_unfolded(sign, is_shared):
     assert (ranking == np.argsort(expected, axis=1)).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), locations=st.integers(1, 9), channels=st.integers(1, 8))
 def test_symmetries_and_bounds(seed, locations, channels):
     a, b = unit_maps(seed, 2, locations, channels), unit_maps(seed + 1, 3, locations, channels)

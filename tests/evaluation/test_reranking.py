@@ -101,7 +101,7 @@ def test_the_whole_weight_on_the_original_keeps_its_order():
     np.testing.assert_array_equal(np.argsort(got, axis=1), np.argsort(distance[:15, 15:], axis=1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 7), st.integers(1, 70))
 def test_range_chunks_and_order_of_the_gallery(seed, k1, k2, size):
     distance, num_queries = people(seed, num_images=40), 7

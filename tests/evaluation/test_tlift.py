@@ -100,7 +100,7 @@ problems = st.builds(random_problem, st.integers(0, 10_000), st.integers(1, 12),
 kinds = st.sampled_from(["multiset", "set"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problems, kinds, st.integers(0, 1000))
 def test_clocks_of_cameras_and_orders_of_images_do_not_matter(problem, kind, seed):
     similarity, query_camera, query_seconds, gallery_camera, gallery_seconds = problem
@@ -115,7 +115,7 @@ def test_clocks_of_cameras_and_orders_of_images_do_not_matter(problem, kind, see
     np.testing.assert_allclose(tlift(*shuffled, pivots=kind), expected[q][:, g], atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problems, kinds, st.floats(0.1, 1.0), st.floats(0.1, 50))
 def test_scales(problem, kind, score_scale, time_scale):
     similarity, query_camera, query_seconds, gallery_camera, gallery_seconds = problem
@@ -136,7 +136,7 @@ def test_scales(problem, kind, score_scale, time_scale):
     np.testing.assert_allclose(slower, expected, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problems, kinds, st.floats(0, 2))
 def test_bounds_and_limits(problem, kind, alpha):
     similarity = problem[0]
@@ -150,7 +150,7 @@ def test_bounds_and_limits(problem, kind, alpha):
     np.testing.assert_array_equal(np.argsort(far, axis=1), np.argsort(similarity, axis=1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(problems, kinds)
 def test_queries_of_other_cameras_have_no_influence(problem, kind):
     similarity, query_camera, query_seconds, *gallery = problem

@@ -19,7 +19,7 @@ def test_five_classes_on_a_line():
     assert [2 * draws[name] for name in range(5)] == [4, 6, 10, 6, 4]  # two images of each class
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 12), st.integers(1, 15), st.integers(0, 1000))
 def test_every_class_is_the_anchor_of_one_batch_of_its_nearest(count, num_classes, seed):
     rng = np.random.default_rng(seed)

@@ -30,7 +30,7 @@ def scored(distance, *labels, protocol):
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.sampled_from(["same-passage", "same-camera", "nothing"]))
 def test_ranks_are_those_of_the_docstring(problem, left_out):
     distance, query_identity, gallery_identity, query_camera, gallery_camera = problem
@@ -51,7 +51,7 @@ def test_ranks_are_those_of_the_docstring(problem, left_out):
     np.testing.assert_array_equal(got, np.reshape(expected, (-1, 4)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.sampled_from(PLAIN))
 def test_scores_are_fractions_and_cmc_rises(problem, protocol):
     result = scored(*problem, protocol=protocol)
@@ -61,7 +61,7 @@ def test_scores_are_fractions_and_cmc_rises(problem, protocol):
     assert (np.diff((0, *result.cmc, 1)) >= 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.sampled_from(PLAIN), st.floats(0.5, 4), st.integers(-50, 50))
 def test_only_the_order_of_distances_matters(problem, protocol, scale, shift):
     distance, *labels = problem
@@ -72,7 +72,7 @@ def test_only_the_order_of_distances_matters(problem, protocol, scale, shift):
     np.testing.assert_array_equal(moved.average_precision, result.average_precision)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.sampled_from(PLAIN))
 def test_more_junk_changes_nothing_and_a_nearest_match_never_hurts(problem, protocol):
     distance, query_identity, gallery_identity, query_camera, gallery_camera = problem
