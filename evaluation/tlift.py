@@ -11,6 +11,7 @@ Shapes: Q queries, N further detections, R = Q + N rows, G gallery images, B of 
 of a row, W rows of the longest window, C queries of a chunk, E entries of rows' lists, P pairs of a query and an entry.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +48,7 @@ def tlift(
     alpha: float = 0.2,
     pivots: Literal["multiset", "set"] = "multiset",
     neighbours: Neighbours | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> NDArray[np.floating]:
     """Lift similarities by temporal co-occurrence.
 
@@ -77,6 +79,7 @@ def tlift(
         alpha: What is left of a similarity that nothing lifts, >= 0.
         pivots: See the module.
         neighbours: Further rows.
+        advance: Called with the number of similarities just lifted, for a progress bar.
 
     Returns:
         [Q, G], of the type of the similarities, 0 to 1 + alpha.
@@ -109,6 +112,8 @@ def tlift(
             weight_CB += alpha
             weight_CB *= similarity_RB[rows]
             lifted_QG[rows, columns] = weight_CB
+            if advance:
+                advance(weight_CB.size)
     return lifted_QG
 
 

@@ -18,6 +18,7 @@ The last three may be absent: no time is known then, images have no pictures in 
 """
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.console import meter
 from evaluation.features.npz import UNKNOWN_MODEL
 from evaluation.features.table import Features
 
@@ -67,7 +69,8 @@ def read_parquet(location: str) -> Features:
             missing = [name for name in REQUIRED if name not in file.schema_arrow.names]
             if missing:
                 raise ValueError(f"has no column {', '.join(missing)}; a features file has {', '.join(REQUIRED)}")
-            feature_ND = _matrix(file)
+            with meter("reading features", file.metadata.num_rows) as advance:
+                feature_ND = _matrix(file, advance)
             optional = [name for name in OPTIONAL if name in file.schema_arrow.names]
             table = file.read(columns=[*REQUIRED[1:], *optional])
     except pa.ArrowInvalid as error:
@@ -91,7 +94,7 @@ def read_parquet(location: str) -> Features:
     )
 
 
-def _matrix(file: pq.ParquetFile) -> NDArray[np.float32]:
+def _matrix(file: pq.ParquetFile, advance: Callable[[int], None]) -> NDArray[np.float32]:
     """Return lists of floats as a matrix, whichever of Arrow's list types and widths another tool chose."""
     kind = file.schema_arrow.field("feature").type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
@@ -120,6 +123,7 @@ def _matrix(file: pq.ParquetFile) -> NDArray[np.float32]:
         values = column.flatten()  # honours a slice's offset, which .values does not
         feature_ND[start : start + len(column)] = values.to_numpy(zero_copy_only=False).reshape(len(column), size)
         start += len(column)
+        advance(len(column))
     assert feature_ND is not None
     return feature_ND
 

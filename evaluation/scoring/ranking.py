@@ -115,18 +115,20 @@ def rank(problem: Problem, matcher: Matcher, config: RankingConfig) -> Chunks:
     similarity_QG = np.empty((len(problem.query), len(problem.gallery)), np.float32)
     for rows, part in _similarities(problem, matcher, config):
         similarity_QG[rows] = part
-    lifted_QG = tlift(
-        similarity_QG,
-        problem.query.camera,
-        problem.query.time_seconds,
-        problem.gallery.camera,
-        problem.gallery.time_seconds,
-        tau=config.tlift_tau,
-        sigma=config.tlift_sigma,
-        num_pivots=config.tlift_num_pivots,
-        alpha=config.tlift_alpha,
-        pivots=config.tlift_pivots,
-    )
+    with meter("lifting similarities", similarity_QG.size) as advance:
+        lifted_QG = tlift(
+            similarity_QG,
+            problem.query.camera,
+            problem.query.time_seconds,
+            problem.gallery.camera,
+            problem.gallery.time_seconds,
+            tau=config.tlift_tau,
+            sigma=config.tlift_sigma,
+            num_pivots=config.tlift_num_pivots,
+            alpha=config.tlift_alpha,
+            pivots=config.tlift_pivots,
+            advance=advance,
+        )
     return iter([(slice(0, len(lifted_QG)), -lifted_QG.astype(np.float32, copy=False))])
 
 

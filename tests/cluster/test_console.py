@@ -12,7 +12,16 @@ import pytest
 import tyro
 
 import cluster.console
-from cluster.console import SECONDS_BETWEEN_LINES, command, console, print_result, progress_bar, run_cli
+from cluster.console import (
+    SECONDS_BETWEEN_LINES,
+    SECONDS_WITHOUT_PROGRESS,
+    command,
+    console,
+    meter,
+    print_result,
+    progress_bar,
+    run_cli,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,6 +193,26 @@ def test_without_a_terminal_the_end_is_told_once(clock: Clock, capsys: pytest.Ca
     assert len(err.strip().splitlines()) == 1
     assert "2/2" in err
     assert "last" in err
+
+
+def test_a_meter_shows_nothing_of_what_is_short(clock: Clock, capsys: pytest.CaptureFixture[str]):
+    with meter("reading", 3) as advance:
+        for _ in range(3):
+            clock.now += SECONDS_WITHOUT_PROGRESS / 4
+            advance(1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_meter_counts_all_that_was_done_once_it_takes_a_while(clock: Clock, capsys: pytest.CaptureFixture[str]):
+    with meter("reading", 100) as advance:
+        advance(40)
+        clock.now += SECONDS_WITHOUT_PROGRESS + 1
+        advance(20)
+        assert capsys.readouterr().err.startswith("reading: 60 of 100")
+        advance(40)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "100/100" in err
 
 
 def test_progress_without_a_known_end_counts(clock: Clock, capsys: pytest.CaptureFixture[str]):
