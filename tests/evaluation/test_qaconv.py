@@ -173,11 +173,19 @@ def test_self_scores_are_all_scores(other):
 
 def test_half_precision_errs_by_rounding_alone():
     query, gallery = unit_maps(13, 4, 48, 64), unit_maps(14, 9, 48, 64)
-    head, before = QAConvHead.uniform(48), torch.backends.mkldnn.matmul.fp32_precision
+    head = QAConvHead.uniform(48)
     expected = raw_as_loop(query, gallery, head)
     np.testing.assert_allclose(raw_scores(query, gallery, head), expected, rtol=1e-6)
     np.testing.assert_allclose(raw_scores(query, gallery, head, dtype="bfloat16"), expected, rtol=2e-3)
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+def test_half_precision_finds_the_largest_of_negative_similarities():
+    query = unit_maps(17, 3, 6, 8)
+    head, opposed = QAConvHead.uniform(6), -np.abs(query[::-1])
+    expected = raw_as_loop(np.abs(query), opposed, head)
+    assert (expected < 0).all()
+    found = raw_scores(np.abs(query), opposed, head, dtype="bfloat16")
+    np.testing.assert_allclose(found, expected, rtol=1e-2)
 
 
 def test_similarity_is_between_0_and_1_and_keeps_the_order():
