@@ -38,8 +38,8 @@ class Maps(Protocol):
 Precision = Literal["float32", "bfloat16"]
 """Of the maps and of the similarities of two locations. Products are summed, and all else is computed, in float32."""
 
-TILE_ENTRIES = {"cpu": 1_200_000, "cuda": 2**28}
-"""Similarities held at a time: 5 MB, which two cores nearly keep in their caches, or 1 GB. Measured at 192 locations."""
+TILE_BYTES = {"cpu": 2_400_000, "cuda": 2**30}
+"""Similarities held at a time: what two cores keep in their caches, or 1 GB. Measured at 192 locations."""
 TILE_QUERIES = {"cpu": 8, "cuda": 64}
 BLOCK_ENTRIES = 2**23
 """Components of the gallery's maps that are read and converted at a time: 32 MB."""
@@ -88,7 +88,7 @@ def raw_scores(
     raw_QG = np.empty((num_queries, num_gallery), np.float32)
     weight_L, weight_M = (torch.from_numpy(weight).to(device) for weight in head.weights)
     kind, entries = torch.device(device).type, len(weight_L) * len(weight_M)
-    room = max(1, TILE_ENTRIES.get(kind, TILE_ENTRIES["cpu"]) // entries)  # pairs
+    room = max(1, TILE_BYTES.get(kind, TILE_BYTES["cpu"]) // (entries * (4 if dtype == "float32" else 2)))  # pairs
     tile_q = min(num_queries, max(1, room // 2), TILE_QUERIES.get(kind, TILE_QUERIES["cpu"]))
     tile_g = max(1, room // tile_q)
     block = max(tile_g, BLOCK_ENTRIES // (gallery_GMC.shape[1] * gallery_GMC.shape[2]))

@@ -153,7 +153,7 @@ def test_chunks_tiles_and_blocks_change_nothing(monkeypatch):
     query, gallery, head = unit_maps(8, 11), unit_maps(9, 50).astype(np.float16), random_head(10)
     whole = scores(query, gallery, head)
     for entries, block, chunk in ((1, 1, 1), (100, 300, 4), (500, 10**6, 11), (10**6, 31 * 30, None)):
-        monkeypatch.setattr("evaluation.qaconv.TILE_ENTRIES", {"cpu": entries})
+        monkeypatch.setattr("evaluation.qaconv.TILE_BYTES", {"cpu": 4 * entries})
         monkeypatch.setattr("evaluation.qaconv.BLOCK_ENTRIES", block)
         chunks, pairs = [], []
         for rows, distance in score_chunks(query, gallery, head, chunk=chunk, advance=pairs.append):
