@@ -75,6 +75,7 @@ PROTOCOLS = {
         Protocol(name="joint", summary="market over several datasets at once, identities and cameras kept apart"),
     )
 }
+MARKET = PROTOCOLS["market"]
 
 
 def find_protocol(name: str) -> Protocol:

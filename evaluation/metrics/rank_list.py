@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 
 from evaluation.metrics.counting import JUNK_IDENTITY, GalleryGroups, Labels, leave_out
 from evaluation.metrics.distances import Chunks
-from evaluation.metrics.protocols import PROTOCOLS, Protocol
-
-MARKET = PROTOCOLS["market"]
+from evaluation.metrics.protocols import MARKET, Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

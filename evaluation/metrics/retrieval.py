@@ -14,10 +14,9 @@ from evaluation.metrics.average_precision import average_precision, nth_match
 from evaluation.metrics.counting import JUNK_IDENTITY, Labels, Ranks, count_ranks
 from evaluation.metrics.distances import Chunks
 from evaluation.metrics.draws import Block, Draws
-from evaluation.metrics.protocols import PROTOCOLS, Protocol
+from evaluation.metrics.protocols import MARKET, Protocol
 
 CMC_LENGTH = 50
-MARKET = PROTOCOLS["market"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -6,11 +6,12 @@ import numpy as np
 
 from evaluation.features.table import Features
 from evaluation.images import read_image
-from evaluation.metrics.counting import Labels
 from evaluation.metrics.distances import distance_chunks
+from evaluation.metrics.protocols import MARKET
 from evaluation.metrics.rank_list import RankList, rank_list
 from evaluation.metrics.retrieval import RetrievalResult
 from evaluation.report.page import RankedQuery, Ranking, RankLists
+from evaluation.scoring.problem import make_problem
 
 
 def choose_queries(result: RetrievalResult, num_queries: int, *, seed: int = 0) -> tuple[int, ...]:
@@ -19,7 +20,7 @@ def choose_queries(result: RetrievalResult, num_queries: int, *, seed: int = 0) 
     Returns:
         Rows among the queries, ascending; all valid ones where there are fewer.
     """
-    valid = np.flatnonzero((np.atleast_2d(result.first_match_rank) > 0).any(axis=0))
+    valid = np.flatnonzero((result.first_match_rank > 0).any(axis=0))
     chosen = np.random.default_rng(seed).choice(valid, min(num_queries, len(valid)), replace=False)
     return tuple(int(row) for row in np.sort(chosen))
 
@@ -48,19 +49,13 @@ def show_rankings(
     if any(not np.array_equal(first.path, other.path) for other in others):
         raise ValueError(f"the features of {', '.join(methods)} are of different images; embed one dataset with each")
     rows = np.asarray(query_rows, np.int64)
-    query, gallery = first.select("query").take(rows), first.select("gallery")
-    labels = Labels(
-        query_identity=query.identity,
-        gallery_identity=gallery.identity,
-        query_camera=query.camera,
-        gallery_camera=gallery.camera,
-    )
+    problems = {name: make_problem(features, MARKET) for name, features in methods.items()}
     lists = {}
-    for name, features in methods.items():
-        chosen, candidates = features.select("query").take(rows), features.select("gallery")
-        chunks = distance_chunks(chosen.feature, candidates.feature)
-        lists[name] = rank_list(chunks, labels, length=length)
-    return show_lists(lists, query, gallery, heading=heading, caption=caption)
+    for name, problem in problems.items():
+        chunks = distance_chunks(problem.query.take(rows).feature, problem.gallery.feature)
+        lists[name] = rank_list(chunks, problem.labels.take(rows, slice(None)), length=length)
+    shown = next(iter(problems.values()))
+    return show_lists(lists, shown.query.take(rows), shown.gallery, heading=heading, caption=caption)
 
 
 def show_lists(

@@ -87,8 +87,8 @@ def difference_table(differences: Mapping[str, Mapping[str, Difference]], baseli
         heading=f"Difference to {baseline}",
         columns=("method", *NAMES.values(), "p (mAP)"),
         rows=tuple(rows),
-        caption="Percent points, paired by query; in brackets 95 % intervals, which a difference that is not chance "
-        "does not let reach 0.",
+        caption="Percent points, paired by query; in brackets 95 % intervals. One that holds 0 leaves it open which "
+        "method is better.",
     )
 
 

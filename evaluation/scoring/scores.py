@@ -9,7 +9,7 @@ from rich.table import Table
 
 from evaluation.features.table import Features
 from evaluation.metrics.bootstrap import Interval, confidence_intervals
-from evaluation.metrics.protocols import PROTOCOLS
+from evaluation.metrics.protocols import MARKET
 from evaluation.metrics.retrieval import RetrievalResult, evaluate
 from evaluation.scoring.problem import Problem, make_problem
 from evaluation.scoring.ranking import AS_MATCHED, CosineMatcher, Matcher, RankingConfig, rank
@@ -50,7 +50,7 @@ def score(
     Raises:
         ValueError: If queries or a gallery are missing, models are mixed, or no query has a match.
     """
-    problem = features if isinstance(features, Problem) else make_problem(features, PROTOCOLS["market"])
+    problem = features if isinstance(features, Problem) else make_problem(features, MARKET)
     chunks = rank(problem, matcher or CosineMatcher(problem.images), ranking)
     return evaluate(chunks, problem.labels, problem.protocol, seed=seed)
 
