@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
 
-from pretrain.config import PairConfig
+from pretrain.config import AugmentConfig
 
 
-def make_transform(config: PairConfig, height: int, width: int) -> v2.Compose:
+def make_transform(config: AugmentConfig, height: int, width: int) -> v2.Compose:
     """Make the augmentation: uint8 RGB [3, h, w] of any size to uint8 [3, height, width]."""
     padding = round(config.padding_pixels * height / 256)
     colours = v2.ColorJitter(config.jitter, config.jitter, config.jitter, config.jitter / 4)

@@ -13,13 +13,9 @@ Architecture = Literal["tiny", "resnet18", "resnet50"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PairConfig:
-    """Which two frames of a clip make a pair, and what the crops go through."""
+class AugmentConfig:
+    """What a training crop goes through."""
 
-    min_interval_seconds: float = 0.2
-    """Shortest time between the two frames."""
-    max_interval_seconds: float = 2.0
-    """Longest time between the two frames."""
     jitter: float = 0.4
     """Strength of brightness, contrast and saturation jitter; hue gets a quarter of it. 0 switches it off."""
     jitter_probability: float = 0.8
@@ -37,17 +33,32 @@ class PairConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
+        group = "pairs" if isinstance(self, PairConfig) else "augment"
+        require(0 <= self.jitter <= 2, f"{group}.jitter", "in [0, 2]", self.jitter)
+        require(self.padding_pixels >= 0, f"{group}.padding-pixels", ">= 0", self.padding_pixels)
+        for name in ("jitter", "grayscale", "blur", "erasing", "flip"):
+            value = getattr(self, f"{name}_probability")
+            require(0 <= value <= 1, f"{group}.{name}-probability", "in [0, 1]", value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairConfig(AugmentConfig):
+    """Which two frames of a clip make a pair, and what the crops go through."""
+
+    min_interval_seconds: float = 0.2
+    """Shortest time between the two frames."""
+    max_interval_seconds: float = 2.0
+    """Longest time between the two frames."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        AugmentConfig.__post_init__(self)
         require(
             0 < self.min_interval_seconds <= self.max_interval_seconds,
             "pairs.min-interval-seconds",
             "in (0, pairs.max-interval-seconds]",
             self.min_interval_seconds,
         )
-        require(0 <= self.jitter <= 2, "pairs.jitter", "in [0, 2]", self.jitter)
-        require(self.padding_pixels >= 0, "pairs.padding-pixels", ">= 0", self.padding_pixels)
-        for name in ("jitter", "grayscale", "blur", "erasing", "flip"):
-            value = getattr(self, f"{name}_probability")
-            require(0 <= value <= 1, f"pairs.{name}-probability", "in [0, 1]", value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,21 +4,44 @@ import torch
 from torch import Tensor, nn
 
 from pretrain import collectives
-from pretrain.config import PretrainConfig
+from pretrain.config import OptimizerConfig, PretrainConfig
 from pretrain.models.encoder import Encoder
 from pretrain.objective import Batch, batch_loss
 from pretrain.schedules import beta_after_warmup, warmup_cosine
 
 
-def make_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW; weight decay only on matrices and kernels (biases and norms are one-dimensional)."""
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     groups = [
-        {"params": decayed, "weight_decay": config.optimizer.weight_decay},
+        {"params": decayed, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.optimizer.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Compute in bfloat16 on a GPU, in float32 elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def require_finite(step: int, remedy: str, **sums: Tensor) -> None:
+    """Stop all processes together: one that stopped alone would leave the others waiting in a collective.
+
+    Raises:
+        FloatingPointError: On every process, if a sum is not finite on any of them.
+    """
+    bad = (~torch.isfinite(torch.stack(list(sums.values())))).any().float()
+    if collectives.sum_over_ranks(bad) > 0:
+        values = ", ".join(f"{name.replace('_', ' ')} {value.item()}" for name, value in sums.items())
+        raise FloatingPointError(
+            f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
+            f"stopped before the update. {remedy}"
+        )
+
+
+REMEDY = "Lower optimizer.learning-rate or raise loss.tau"
 
 
 class Learner:
@@ -37,10 +60,10 @@ class Learner:
         self.total_steps = total_steps
         self.device = device
         self.wrapped = wrapped
-        self.optimizer = make_optimizer(wrapped, config)
+        self.optimizer = make_optimizer(wrapped, config.optimizer)
 
     @property
-    def encoder(self) -> Encoder:
+    def module(self) -> Encoder:
         """The encoder without any wrapper."""
         module = getattr(self.wrapped, "module", self.wrapped)
         assert isinstance(module, Encoder)
@@ -69,16 +92,16 @@ class Learner:
             group["lr"] = rate
         judged = self._judge(batch) if config.loss.match_on == "clean" else None
         self.wrapped.train()
-        with self._autocast():
+        with autocast(self.device):
             embedding = self.wrapped(batch.images.to(self.device, non_blocking=True))
         judged = embedding.detach() if judged is None else judged
-        self._require_finite(step, embedding=embedding.detach().sum(), matched_embedding=judged.sum())
+        require_finite(step, REMEDY, embedding=embedding.detach().sum(), matched_embedding=judged.sum())
         terms = batch_loss(embedding, judged, batch, config.loss, beta=beta)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages gradients over processes; the loss is a sum of their shares.
         (terms.loss * collectives.world_size()).backward()
         norm = nn.utils.clip_grad_norm_(self.wrapped.parameters(), config.optimizer.max_gradient_norm)
-        self._require_finite(step, loss=terms.total, gradient_norm=norm)
+        require_finite(step, REMEDY, loss=terms.total, gradient_norm=norm)
         self.optimizer.step()
         return {
             "loss/total": terms.total,
@@ -95,20 +118,7 @@ class Learner:
     @torch.no_grad()
     def _judge(self, batch: Batch) -> Tensor:
         """Embed the clean crops as a user would: augmentation and batch statistics only blur who is who."""
-        self.encoder.eval()
+        self.module.eval()
         # A block of its own: autocast caches what it casts, and casts of this pass carry no gradient.
-        with self._autocast():
-            return self.encoder(batch.clean.to(self.device, non_blocking=True))
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
-
-    def _require_finite(self, step: int, **sums: Tensor) -> None:
-        """Stop all processes together: one that stopped alone would leave the others waiting in a collective."""
-        bad = (~torch.isfinite(torch.stack(list(sums.values())))).any().float()
-        if collectives.sum_over_ranks(bad) > 0:
-            values = ", ".join(f"{name.replace('_', ' ')} {value.item()}" for name, value in sums.items())
-            raise FloatingPointError(
-                f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
-                "stopped before the update. Lower optimizer.learning-rate or raise loss.tau"
-            )
+        with autocast(self.device):
+            return self.module(batch.clean.to(self.device, non_blocking=True))

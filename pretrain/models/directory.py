@@ -66,17 +66,23 @@ def write_model(
     return description
 
 
-def model_card(*, title: str, config: ModelConfig, facts: Sequence[tuple[str, str]]) -> str:
-    """Write the model card: what the model is and what was measured of it."""
+TRAINED_BY_ISR = (
+    "Trained without labels on matched crops of neighbouring video frames (ISR, Dou et al., ICCV 2023). The paper's "
+    "training code and full formulas are not public; loss weighting and training settings are this project's own."
+)
+
+
+def model_card(
+    *, title: str, config: ModelConfig, facts: Sequence[tuple[str, str]], trained: str = TRAINED_BY_ISR
+) -> str:
+    """Write the model card: what the model is, what was measured of it, and how it was trained."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts)
     return (
         f"# {title}\n\n"
         f"A re-identification backbone of perennial-reid: {config.architecture}, input {config.height}x{config.width} "
         f"RGB, embedding {config.embedding_size}, compared by cosine.\n\n"
         f"| fact | value |\n|---|---|\n{rows}\n\n"
-        "Trained without labels on matched crops of neighbouring video frames (ISR, Dou et al., ICCV 2023). The "
-        "paper's training code and full formulas are not public; loss weighting and training settings are this "
-        "project's own.\n"
+        f"{trained}\n"
     )
 
 

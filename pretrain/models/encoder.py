@@ -14,7 +14,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 MAP_LAYERS = {"TinyBackbone": "blocks", "ResNet": "layer3"}
-"""Where the feature map of a kind of backbone is taken."""
+"""Where the feature map of a kind of backbone is taken for matching."""
+TRUNK_LAYERS = {"TinyBackbone": "blocks", "ResNet": "layer4"}
+"""What a kind of backbone pools in the end."""
 
 
 class ResidualBlock(nn.Module):
@@ -108,18 +110,25 @@ class Encoder(nn.Module):
         Returns:
             float32 [B, D], and float32 [B, C, H, W] with unit norm over C.
         """
+        embedding, found = self._with_output_of(MAP_LAYERS[type(self.backbone).__name__], images)
+        return embedding, functional.normalize(found.float(), dim=1)
+
+    def with_trunk(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed crops, and return what the backbone pools: float32 [B, D] and float [B, C, H, W], not negative."""
+        return self._with_output_of(TRUNK_LAYERS[type(self.backbone).__name__], images)
+
+    def _with_output_of(self, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
         captured: list[Tensor] = []
 
         def capture(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             captured.append(output)
 
-        layer = self.backbone.get_submodule(MAP_LAYERS[type(self.backbone).__name__])
-        handle = layer.register_forward_hook(capture)
+        handle = self.backbone.get_submodule(layer).register_forward_hook(capture)
         try:
             embedding = self(images)
         finally:
             handle.remove()
-        return embedding, functional.normalize(captured[0].float(), dim=1)
+        return embedding, captured[0]
 
 
 def make_encoder(config: ModelConfig, *, seed: int) -> Encoder:

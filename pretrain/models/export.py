@@ -37,7 +37,7 @@ def export(run: str, out: str, *, untrained: bool = False) -> dict[str, Any]:
         config = from_json(PretrainConfig, storage.read_json(location).get("config"))
         return export_untrained(config, out)
     with storage.local_copy(latest_checkpoint(run)) as folder:
-        config, state = read_state(folder)
+        config, state = read_state(folder, PretrainConfig)
         tensors = load_file(os.path.join(folder, "model.safetensors"))
     record = {entry["step"]: entry for entry in read_metrics(run)}.get(state["step"], {})
     facts = [

@@ -2,15 +2,29 @@
 
 import json
 import os
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cluster.values import differences, from_json, to_json
-from pretrain.config import PretrainConfig
-from pretrain.step import Learner
+
+Config = TypeVar("Config")
+
+
+class Learner(Protocol):
+    """What training changes, and by which configuration."""
+
+    config: Any
+    """A frozen dataclass."""
+    total_steps: int
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def module(self) -> nn.Module:
+        """The network without any wrapper."""
+        ...
 
 
 def save_checkpoint(folder: str, learner: Learner, step: int) -> None:
@@ -18,9 +32,9 @@ def save_checkpoint(folder: str, learner: Learner, step: int) -> None:
 
     The order of clips, pairs and augmentations needs no state: it follows from the seed and the step.
     """
-    save_file(_contiguous(learner.encoder.state_dict()), os.path.join(folder, "model.safetensors"))
+    save_file(_contiguous(learner.module.state_dict()), os.path.join(folder, "model.safetensors"))
     moments: dict[str, Tensor] = {}
-    for name, parameter in learner.encoder.named_parameters():
+    for name, parameter in learner.module.named_parameters():
         for key, value in learner.optimizer.state.get(parameter, {}).items():
             moments[f"{name}/{key}"] = value
     save_file(_contiguous(moments), os.path.join(folder, "optimizer.safetensors"))
@@ -35,13 +49,13 @@ def load_checkpoint(folder: str, learner: Learner) -> int:
     Raises:
         ValueError: If the checkpoint belongs to another configuration.
     """
-    config, state = read_state(folder)
+    config, state = read_state(folder, type(learner.config))
     changed = differences(config, learner.config)
     if changed:
         raise ValueError(f"the checkpoint in {folder} belongs to another configuration ({'; '.join(changed)})")
-    learner.encoder.load_state_dict(load_file(os.path.join(folder, "model.safetensors")))
+    learner.module.load_state_dict(load_file(os.path.join(folder, "model.safetensors")))
     moments = load_file(os.path.join(folder, "optimizer.safetensors"))
-    for name, parameter in learner.encoder.named_parameters():
+    for name, parameter in learner.module.named_parameters():
         entries = {
             key: moments[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in moments
         }
@@ -51,11 +65,11 @@ def load_checkpoint(folder: str, learner: Learner) -> int:
     return int(state["step"])
 
 
-def read_state(folder: str) -> tuple[PretrainConfig, dict[str, Any]]:
-    """Read the configuration and the step of a local checkpoint folder."""
+def read_state(folder: str, kind: type[Config]) -> tuple[Config, dict[str, Any]]:
+    """Read the configuration, of a kind, and the step of a local checkpoint folder."""
     with open(os.path.join(folder, "state.json")) as stream:
         state = json.load(stream)
-    return from_json(PretrainConfig, state["config"]), state
+    return from_json(kind, state["config"]), state
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

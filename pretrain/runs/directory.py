@@ -18,18 +18,34 @@ from typing import Any
 from cluster import storage
 from cluster.console import progress_bar
 from cluster.values import differences, from_json
-from pretrain.config import PretrainConfig
 from pretrain.runs.metrics import FILE, parse_lines
 
+SHOWN = {
+    "loss/total": "loss",
+    "loss/compatibility": "compatibility",
+    "identity/accuracy": "accuracy",
+    "reliability/mean": "reliability",
+    "reliability/effective_share": "share",
+}
+"""Metrics in the live line, of those that a run has, and what they are called there."""
 
-def refuse_other_run(out: str, config: PretrainConfig, mine: dict[str, Any]) -> None:
-    """Check that a run directory is free, or belongs to the same configuration and the same clips."""
+
+def refuse_other_run(out: str, config: Any, mine: dict[str, Any]) -> None:
+    """Check that a run directory is free, or belongs to the same configuration and the same data.
+
+    Args:
+        out: The run directory.
+        config: The configuration, a frozen dataclass.
+        mine: What ``config.json`` will hold: the configuration as ``config``, and what else must be the same.
+    """
     location = storage.join(out, "config.json")
     if storage.exists(location):
         theirs = storage.read_json(location)
-        changed = differences(from_json(PretrainConfig, theirs.get("config")), config)
+        changed = differences(from_json(type(config), theirs.get("config")), config)
         changed += [
-            f"{key}: {theirs.get(key)} -> {mine[key]}" for key in ("clips", "num_clips") if theirs.get(key) != mine[key]
+            f"{key}: {theirs.get(key)} -> {mine[key]}"
+            for key in mine
+            if key != "config" and theirs.get(key) != mine[key]
         ]
         if changed:
             raise ValueError(
@@ -70,11 +86,8 @@ def live_progress(record: str, total_steps: int) -> Iterator[None]:
                 lines = list(parse_lines(open(record).read())) if os.path.exists(record) else []  # noqa: SIM115
                 if lines:
                     last = lines[-1]
-                    note = (
-                        f"loss {last['loss/total']:.2f} reliability {last['reliability/mean']:.2f} "
-                        f"share {last['reliability/effective_share']:.2f} {last['images_per_second']:.0f} img/s "
-                        f"data wait {last['data/wait_share']:.0%}"
-                    )
+                    note = " ".join(f"{word} {last[name]:.2f}" for name, word in SHOWN.items() if name in last)
+                    note += f" {last['images_per_second']:.0f} img/s data wait {last['data/wait_share']:.0%}"
                     bar.update(task, completed=last["step"], note=note)
                 if is_last:
                     return

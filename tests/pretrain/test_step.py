@@ -71,11 +71,11 @@ def learner_on_rank(rank, match_on):
     wrapped = DistributedDataParallel(encoder)
     learner = calm(Learner(tiny(match_on), total_steps=3, device=torch.device("cpu"), wrapped=wrapped))
     metrics = [learner.step(batch([rank], step), step) for step in range(1, STEPS + 1)]
-    return {"state": learner.encoder.state_dict(), "metrics": metrics, "moments": first_moments(learner)}
+    return {"state": learner.module.state_dict(), "metrics": metrics, "moments": first_moments(learner)}
 
 
 def first_moments(learner):
-    return {name: learner.optimizer.state[value]["exp_avg"] for name, value in learner.encoder.named_parameters()}
+    return {name: learner.optimizer.state[value]["exp_avg"] for name, value in learner.module.named_parameters()}
 
 
 FAILURES = {"images": ": embedding nan, ", "clean": ", matched embedding nan ", "gradient": ", gradient norm nan "}
@@ -128,7 +128,7 @@ def test_two_steps_of_two_ranks_are_two_steps_of_one_process_with_all_the_data(r
             )
     start = make_encoder(TINY.model, seed=0).state_dict()
     one, other = (found["learners"][match_on] for found in ranks)
-    for name, value in learner.encoder.state_dict().items():
+    for name, value in learner.module.state_dict().items():
         first, second = one["state"][name], other["state"][name]
         assert torch.equal(first, second), name
         torch.testing.assert_close(first, value, rtol=0, atol=2e-6)
@@ -162,7 +162,7 @@ def test_the_statistics_of_batch_norm_are_those_of_the_augmented_view_alone(matc
     start = buffers(expected)
     expected(crops([0], 1, "augmented"))
     learner.step(batch(), 1)
-    found = buffers(learner.encoder)
+    found = buffers(learner.module)
     assert found.keys() == buffers(expected).keys()
     assert any("running_var" in name for name in found)
     for name, value in buffers(expected).items():
@@ -180,12 +180,12 @@ def test_the_clean_view_is_embedded_in_evaluation_mode_without_gradient_and_the_
         modes = {child.training for child in module.modules() if isinstance(child, nn.BatchNorm2d)}
         seen.append((view, module.training, modes, output.requires_grad))
 
-    learner.encoder.register_forward_hook(note)
+    learner.module.register_forward_hook(note)
     for step in (1, 2):
-        learner.encoder.eval()  # as whoever measured in between may leave it
+        learner.module.eval()  # as whoever measured in between may leave it
         learner.step(given, step)
-        assert learner.encoder.training
-        assert all(child.training for child in learner.encoder.modules())
+        assert learner.module.training
+        assert all(child.training for child in learner.module.modules())
     judging = [("clean", False, {False}, False)] if match_on == "clean" else []
     assert seen == 2 * [*judging, ("augmented", True, {True}, True)]
 
@@ -215,7 +215,7 @@ def test_the_clean_view_matters_exactly_if_it_is_matched(match_on):
     is_same = match_on == "augmented"
     for name in ("loss/total", "pairs/similarity", "reliability/mean", "grad/norm"):
         assert (first[name] == second[name]) == is_same, name
-    weights = [learner.encoder.embedding.weight for learner in (one, two)]
+    weights = [learner.module.embedding.weight for learner in (one, two)]
     assert torch.equal(*weights) == is_same
 
 
@@ -224,7 +224,7 @@ def test_the_clean_view_matters_exactly_if_it_is_matched(match_on):
 
 def test_decay_spares_biases_and_norms():
     encoder = make_encoder(TINY.model, seed=0)
-    decayed, others = make_optimizer(encoder, TINY).param_groups
+    decayed, others = make_optimizer(encoder, TINY.optimizer).param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.05, 0.0)
     names = {id(value): name for name, value in encoder.named_parameters()}
     spared = {names[id(value)] for value in others["params"]}
@@ -236,7 +236,7 @@ def test_decay_spares_biases_and_norms():
 def test_gradients_are_scaled_down_and_their_norm_is_told_as_it_was():
     learner = make_learner(tiny(max_gradient_norm=1e-3))
     metrics = learner.step(batch(), 1)
-    norm = torch.cat([value.grad.flatten() for value in learner.encoder.parameters()]).norm()
+    norm = torch.cat([value.grad.flatten() for value in learner.module.parameters()]).norm()
     assert norm.item() == pytest.approx(1e-3, rel=1e-3)
     assert metrics["grad/norm"] > 0.01
 
@@ -253,10 +253,10 @@ def test_metrics_tell_the_schedules_and_carry_no_gradient():
 
 def test_a_step_without_any_match_leaves_the_weights_to_decay_alone():
     learner = make_learner(tiny(weight_decay=0.0))
-    before = {name: value.clone() for name, value in learner.encoder.named_parameters()}
+    before = {name: value.clone() for name, value in learner.module.named_parameters()}
     metrics = learner.step(batch(scene=[([3], [0], [0])]), 1)
     assert (metrics["loss/total"], metrics["grad/norm"]) == (0, 0)
-    assert all(torch.equal(value, before[name]) for name, value in learner.encoder.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in learner.module.named_parameters())
 
 
 SECONDS = torch.tensor([0.0, 30, 0, 10, 5, 40], dtype=torch.float64)

@@ -14,7 +14,7 @@ import pytest
 import pretrain.train
 from cluster import storage
 from cluster.values import fingerprint, to_json
-from pretrain.config import ModelConfig, OptimizerConfig
+from pretrain.config import ModelConfig, OptimizerConfig, PretrainConfig
 from pretrain.models.directory import load_embedder
 from pretrain.models.export import export
 from pretrain.recipes import isr_tiny
@@ -88,7 +88,7 @@ def test_a_run_leaves_its_record_and_its_checkpoints(finished: tuple[str, dict[s
     assert {**done, "checkpoint": f"{out}/{done['checkpoint']}"} == final
     checkpoints = sorted(Path(out, "ray", f"isr-tiny-{fingerprint(CONFIG)}").glob("checkpoint_*/state.json"))
     assert len(checkpoints) == CONFIG.keep_checkpoints
-    config, state = read_state(final["checkpoint"])
+    config, state = read_state(final["checkpoint"], PretrainConfig)
     assert (config, state["step"]) == (CONFIG, STEPS)
     assert latest_checkpoint(out) == final["checkpoint"] == str(checkpoints[-1].parent)
 

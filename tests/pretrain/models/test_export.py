@@ -54,7 +54,7 @@ def test_the_model_is_the_last_checkpoint(tmp_path: Path):
     assert embedder.fingerprint == description["fingerprint"]
     image = np.random.default_rng(0).integers(0, 256, (32, 16, 3), dtype=np.uint8)
     with torch.inference_mode():
-        expected = learner.encoder.eval()(torch.from_numpy(image).permute(2, 0, 1)[None])
+        expected = learner.module.eval()(torch.from_numpy(image).permute(2, 0, 1)[None])
     assert embedder.embed([image]) == pytest.approx(expected.numpy(), abs=1e-5)
 
 

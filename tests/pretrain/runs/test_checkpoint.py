@@ -39,8 +39,8 @@ def run(learner, steps):
 
 def everything(learner):
     """All tensors that a run changes, by name."""
-    found = dict(learner.encoder.state_dict())
-    for name, parameter in learner.encoder.named_parameters():
+    found = dict(learner.module.state_dict())
+    for name, parameter in learner.module.named_parameters():
         found |= {f"{name}/{key}": value for key, value in learner.optimizer.state[parameter].items()}
     return found
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_is_data_that_loads_without_running_code(tmp_path):
     run(learner, [1])
     save_checkpoint(str(tmp_path), learner, 1)
     assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "optimizer.safetensors", "state.json"}
-    config, state = read_state(str(tmp_path))
+    config, state = read_state(str(tmp_path), PretrainConfig)
     assert config == CONFIG
     assert (state["step"], state["total_steps"]) == (1, 6)
     for path in tmp_path.glob("*.safetensors"):
@@ -83,10 +83,10 @@ def test_a_checkpoint_is_data_that_loads_without_running_code(tmp_path):
 def test_another_configuration_is_refused_and_nothing_is_loaded(tmp_path):
     save_checkpoint(str(tmp_path), make_learner(), 1)
     other = make_learner(seed=9, config=replace(CONFIG, seed=9, loss=LossConfig(beta_warmup_steps=1, tau=0.2)))
-    before = {name: value.clone() for name, value in other.encoder.state_dict().items()}
+    before = {name: value.clone() for name, value in other.module.state_dict().items()}
     with pytest.raises(ValueError, match=r"another configuration \(seed: 0 -> 9; loss\.tau: 0\.1 -> 0\.2\)"):
         load_checkpoint(str(tmp_path), other)
-    assert all(torch.equal(value, before[name]) for name, value in other.encoder.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in other.module.state_dict().items())
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
