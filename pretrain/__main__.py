@@ -24,7 +24,7 @@ from pretrain.models.directory import load_embedder
 from pretrain.models.export import export as export_run
 from pretrain.recipes import RECIPES, find_recipe
 from pretrain.street.config import StreetConfig
-from pretrain.street.write import write_street
+from pretrain.street.write import write_labelled, write_street
 from pretrain.train import train as train_run
 
 PROGRAM = "python -m pretrain"
@@ -32,18 +32,30 @@ Flat = tyro.conf.arg(name="")
 """A nested configuration whose fields are options of the command itself."""
 
 
-def street(*, out: str, config: Annotated[StreetConfig, Flat] = StreetConfig()) -> None:  # noqa: B008 - frozen
-    """Draw a street: videos of walking people with truth, and a labelled retrieval split.
+def street(
+    *,
+    out: str,
+    labelled_only: bool = False,
+    processes: int = 1,
+    config: Annotated[StreetConfig, Flat] = StreetConfig(),  # noqa: B008 - frozen
+) -> None:
+    """Draw a street: videos of walking people with truth, and labelled splits of other people.
 
     Args:
         out: Where it goes: a folder, replaced if it is there, or an s3:// URL.
+        labelled_only: Draw the labelled splits alone, without videos and truth.
+        processes: Cameras drawn at the same time; the result is the same.
         config: The street.
     """
     out = storage.resolve(out)
-    with storage.folder_to_publish(out, replaces="truth.csv") as folder, progress_bar() as bar:
+    write = write_labelled if labelled_only else write_street
+    with progress_bar() as bar:
         task = bar.add_task("drawing", total=None, note="")
-        counts = write_street(
-            config, folder, on_progress=lambda done, total: bar.update(task, completed=done, total=total)
+        counts = write(
+            config,
+            out,
+            processes=processes,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     print_result({"out": out, **counts})
 

@@ -2,6 +2,6 @@
 
 from pretrain.street.config import StreetConfig
 from pretrain.street.retrieval import write_retrieval
-from pretrain.street.write import write_street
+from pretrain.street.write import write_labelled, write_street
 
-__all__ = ["StreetConfig", "write_retrieval", "write_street"]
+__all__ = ["StreetConfig", "write_labelled", "write_retrieval", "write_street"]

@@ -24,6 +24,9 @@ class StreetConfig:
     people as seconds keep about 4 in view of each."""
     test_identities: int = 40
     """People of the retrieval split, numbered on from ``identities`` and seen nowhere else; 0 writes no split."""
+    train_identities: int = 0
+    """People of the labelled training split, numbered on from the test people and seen nowhere else; 0 writes none.
+    They change nothing of the videos and of the retrieval split."""
     cameras: int = 6
     """Fixed cameras, one video each; 1 to 9."""
     seconds: float = 60
@@ -32,18 +35,21 @@ class StreetConfig:
     """Frames per second of each video; 1 to 60."""
 
     def __post_init__(self) -> None:
-        for name, least in (("style", 0), ("seed", 0), ("identities", 1), ("test_identities", 0)):
+        for name in ("style", "seed", "identities", "test_identities", "train_identities"):
+            least = 1 if name == "identities" else 0
             if getattr(self, name) < least:
                 raise ValueError(f"street.{name} must be >= {least}, got {getattr(self, name)}")
-        if self.identities + self.test_identities > MAX_IDENTITIES:
-            total = self.identities + self.test_identities
-            raise ValueError(f"street.identities + test_identities must be <= {MAX_IDENTITIES}, got {total}: lower one")
+        total = self.identities + self.test_identities + self.train_identities
+        if total > MAX_IDENTITIES:
+            raise ValueError(
+                f"street.identities + test_identities + train_identities must be <= {MAX_IDENTITIES}, "
+                f"got {total}: lower one"
+            )
         if not 1 <= self.cameras <= MAX_CAMERAS:
             raise ValueError(f"street.cameras must be 1 to {MAX_CAMERAS}, got {self.cameras}")
-        if self.test_identities and self.cameras < 2:
-            raise ValueError(
-                "street.cameras must be >= 2 for retrieval across cameras, got 1: or set test_identities=0"
-            )
+        for name, why in (("test_identities", "retrieval"), ("train_identities", "training pairs")):
+            if getattr(self, name) and self.cameras < 2:
+                raise ValueError(f"street.cameras must be >= 2 for {why} across cameras, got 1: or set {name}=0")
         if not 1 <= self.fps <= 60:
             raise ValueError(f"street.fps must be 1 to 60, got {self.fps}")
         if self.seconds == float("inf"):
@@ -55,6 +61,16 @@ class StreetConfig:
     def num_frames(self) -> int:
         """Frames in each video."""
         return round(self.seconds * self.fps)
+
+    @property
+    def test_people(self) -> range:
+        """Numbers of the people of the retrieval split."""
+        return range(self.identities + 1, self.identities + self.test_identities + 1)
+
+    @property
+    def train_people(self) -> range:
+        """Numbers of the people of the labelled training split."""
+        return range(self.test_people.stop, self.test_people.stop + self.train_identities)
 
 
 def generator(style: int, seed: int, what: str, number: int = 0) -> np.random.Generator:

@@ -1,5 +1,7 @@
 """The empty street before a camera: paving and a road in true perspective, a facade, windows, doors, plants."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -20,8 +22,9 @@ DETAIL = 2
 """The scene is evaluated at so many samples per pixel and side, and then averaged."""
 
 
+@lru_cache(maxsize=16)
 def draw_scenery(camera: Camera, style: int) -> np.ndarray:
-    """Draw what a camera sees when nobody is there: uint8 [H, W, 3] BGR."""
+    """Draw what a camera sees when nobody is there: uint8 [H, W, 3] BGR, kept, and so not to be written to."""
     city, rng = generator(style, 0, "city"), generator(style, 0, "scenery", camera.number)
     columns = (np.arange(camera.width * DETAIL)[None] + 0.5) / DETAIL
     rows = (np.arange(camera.height * DETAIL)[:, None] + 0.5) / DETAIL
@@ -40,6 +43,7 @@ def draw_scenery(camera: Camera, style: int) -> np.ndarray:
     picture = cv2.resize(scene, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
     for _ in range(int(rng.integers(2, 5))):
         _draw_plant(picture, camera, wall, rng)
+    picture.flags.writeable = False
     return picture
 
 

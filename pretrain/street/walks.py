@@ -10,7 +10,7 @@ from pretrain.street.people import Person
 from pretrain.street.pose import STANDING, stride_metres
 
 RETRIEVAL_START_SECONDS = 60.0
-"""The retrieval split is filmed from here on, so that the first walk's beginning is not before time 0."""
+"""The labelled splits are filmed from here on, so that the first walk's beginning is not before time 0."""
 TICK_SECONDS = 0.05
 """Walks are tabulated at this step."""
 SIDE_MARGIN_METRES = 0.7
@@ -54,14 +54,15 @@ def training_walks(config: StreetConfig, camera: Camera, people: dict[int, Perso
 
 
 def retrieval_walks(
-    config: StreetConfig, camera: Camera, people: dict[int, Person], *, spacing_seconds: float
+    config: StreetConfig, camera: Camera, people: dict[int, Person], *, spacing_seconds: float, part: str = "test"
 ) -> list[Walk]:
-    """Make the walks of the retrieval split's people before one camera: each visits three cameras or four, once.
+    """Make the walks of a labelled split's people before one camera: each visits three cameras or four, once.
 
-    Nobody starts before time 0: the first is halfway after `RETRIEVAL_START_SECONDS`.
+    Nobody starts before time 0: the first is halfway after `RETRIEVAL_START_SECONDS`. Each ``part`` has randomness of
+    its own.
     """
     visitors = [i for i in people if camera.number in _cameras_of(config, i, least=3, most=4)]
-    rng = generator(config.style, config.seed, "test schedule", camera.number)
+    rng = generator(config.style, config.seed, f"{part} schedule", camera.number)
     people_in_order = [people[i] for i in rng.permutation(visitors).tolist()]
     return _spread(rng, camera, people_in_order, RETRIEVAL_START_SECONDS, len(visitors) * spacing_seconds)
 

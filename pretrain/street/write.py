@@ -1,4 +1,4 @@
-"""Writing a whole street to a folder: a video per camera, the truth beside it, and the retrieval split.
+"""Writing a street to a folder: a video per camera, the truth beside it, and labelled crops; or the crops alone.
 
 ``truth.csv`` and each ``cameraN.gt.csv`` hold one row per person and frame in which at least 30 % of the body shows;
 the box is that of the whole drawn body, also where somebody else hides a part, cut at the border of the picture.
@@ -6,19 +6,21 @@ the box is that of the whole drawn body, also where somebody else hides a part, 
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from cluster.storage import folder_to_publish, resolve
+from cluster.storage import folder_to_publish, resolve, write_json
+from cluster.values import to_json
 from pretrain.street.cameras import make_camera
 from pretrain.street.codec import write_video
 from pretrain.street.config import StreetConfig
 from pretrain.street.people import make_person
-from pretrain.street.retrieval import write_camera_crops
+from pretrain.street.retrieval import FOLDERS, Part, write_camera_crops
 from pretrain.street.scene import Scene
 from pretrain.street.walks import training_walks
 
@@ -27,6 +29,11 @@ MIN_VISIBLE = 0.3
 TRUTH_COLUMNS = ("video", "frame", "identity", "camera", "time_seconds", "left", "top", "width", "height")
 CAMERA_COLUMNS = ("frame", "identity", "left", "top", "width", "height")
 
+STREET_MARKER, LABELLED_MARKER = "truth.csv", "street.json"
+"""A file that only whole streets hold, and one that only labelled crops alone hold: the `StreetConfig` as JSON."""
+
+Kind = Literal["video"] | Part
+"""What is drawn of one camera in one go."""
 Row = tuple[str, int, int, int, float, int, int, int, int]
 """A row of ``truth.csv``, see `TRUTH_COLUMNS`; frames count from 1, boxes are in pixels of that video."""
 
@@ -34,42 +41,94 @@ Row = tuple[str, int, int, int, float, int, int, int, int]
 def write_street(
     config: StreetConfig, out: str, *, processes: int = 1, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, int]:
-    """Write a street into a local folder, all of it or nothing; a street that was there before is replaced.
+    """Write a street into a folder or to an s3:// URL, all of it or nothing; an earlier street there is replaced.
 
     Args:
         config: Which street.
-        out: A folder that is absent, empty, or holds an earlier street.
+        out: A place that is absent, empty, or holds an earlier street.
         processes: With more than one, cameras are shared among spawned processes (a script then needs the usual
             ``if __name__ == "__main__"``); the result is the same.
-        on_progress: Called with the number of finished parts and of all parts, two per camera.
+        on_progress: Called with the number of finished parts and of all parts: per camera two, and with
+            ``train_identities`` three.
 
     Returns:
-        Counts: ``videos``, ``frames``, ``boxes``, ``identities`` (that the truth shows), ``query``, ``gallery``.
+        Counts: ``videos``, ``frames``, ``boxes``, ``identities`` (that the truth shows), and the images of ``train``,
+        ``query`` and ``gallery``.
 
     Raises:
         ValueError: If ``out`` holds something else than a street.
     """
-    out = resolve(out)
-    if processes < 1:
-        raise ValueError(f"processes must be >= 1, got {processes}")
-    numbers = range(1, config.cameras + 1)
-    with folder_to_publish(out, replaces="truth.csv") as folder:
-        jobs = [(config, number, folder, part) for part in ("video", "crops") for number in numbers]
-        truth: dict[int, list[Row]] = {}
-        counts = {"query": 0, "gallery": 0}
-        for done, (number, rows, crops) in enumerate(_run(jobs, processes), 1):
-            truth.setdefault(number, []).extend(rows)
-            counts = {split: counts[split] + crops.get(split, 0) for split in counts}
-            if on_progress:
-                on_progress(done, len(jobs))
-        rows = [row for number in numbers for row in truth[number]]
-        _write_csv(os.path.join(folder, "truth.csv"), TRUTH_COLUMNS, rows)
+    _require_processes(processes)
+    with folder_to_publish(resolve(out), replaces=STREET_MARKER) as folder:
+        parts: list[Kind] = ["video", "test"]
+        if config.train_identities:
+            parts.append("train")
+        rows, counts = _write_parts(config, folder, parts, processes, on_progress)
+        _write_csv(os.path.join(folder, STREET_MARKER), TRUTH_COLUMNS, rows)
     frames, identities = config.num_frames * config.cameras, len({row[2] for row in rows})
     return {"videos": config.cameras, "frames": frames, "boxes": len(rows), "identities": identities, **counts}
 
 
-Job = tuple[StreetConfig, int, str, str]
-"""Street, camera, folder, and which part: ``video`` or ``crops``."""
+def write_labelled(
+    config: StreetConfig, out: str, *, processes: int = 1, on_progress: Callable[[int, int], None] | None = None
+) -> dict[str, int]:
+    """Write the labelled crops of a street alone, the same as `write_street` writes; all of them or nothing.
+
+    The folder holds ``bounding_box_train/``, ``query/`` and ``gallery/``, which
+    `evaluation.datasets.registry.read_dataset` reads, and ``street.json``, the configuration.
+
+    Args:
+        config: Which street; at least one of ``train_identities`` and ``test_identities`` above 0.
+        out: A place that is absent, empty, or holds earlier labelled crops alone, which are replaced.
+        processes: See `write_street`.
+        on_progress: Called with the number of finished parts and of all parts: one per camera for each of
+            ``train`` and ``test`` that has people.
+
+    Returns:
+        Counts of images: ``train``, ``query``, ``gallery``.
+
+    Raises:
+        ValueError: If nobody is labelled, or if ``out`` holds something else, be it a whole street.
+    """
+    _require_processes(processes)
+    sizes: dict[Part, int] = {"train": config.train_identities, "test": config.test_identities}
+    parts: list[Kind] = [part for part, size in sizes.items() if size]
+    if not parts:
+        raise ValueError("street.train_identities and street.test_identities are both 0: raise one to write crops")
+    with folder_to_publish(resolve(out), replaces=LABELLED_MARKER) as folder:
+        _, counts = _write_parts(config, folder, parts, processes, on_progress)
+        write_json(os.path.join(folder, LABELLED_MARKER), to_json(config))
+    return counts
+
+
+def _require_processes(processes: int) -> None:
+    if processes < 1:
+        raise ValueError(f"processes must be >= 1, got {processes}")
+
+
+def _write_parts(
+    config: StreetConfig,
+    folder: str,
+    parts: Sequence[Kind],
+    processes: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[list[Row], dict[str, int]]:
+    """Write the files of some parts; return the truth in the order of the cameras, and the counts of crops."""
+    numbers = range(1, config.cameras + 1)
+    jobs: list[Job] = [(config, number, folder, part) for part in parts for number in numbers]
+    truth: dict[int, list[Row]] = {number: [] for number in numbers}
+    counts = dict.fromkeys(FOLDERS, 0)
+    for done, (number, rows, crops) in enumerate(_run(jobs, processes), 1):
+        truth[number].extend(rows)
+        for split, count in crops.items():
+            counts[split] += count
+        if on_progress:
+            on_progress(done, len(jobs))
+    return [row for number in numbers for row in truth[number]], counts
+
+
+Job = tuple[StreetConfig, int, str, Kind]
+"""Street, camera, folder, and which part."""
 Result = tuple[int, list[Row], dict[str, int]]
 """Camera, rows of the truth, and counts of crops."""
 
@@ -89,9 +148,9 @@ def _use_one_thread() -> None:
 
 def _do(job: Job) -> Result:
     config, number, folder, part = job
-    if part == "crops":
-        return number, [], write_camera_crops(config, number, folder)
-    return number, _write_camera(config, number, folder), {}
+    if part == "video":
+        return number, _write_camera(config, number, folder), {}
+    return number, [], write_camera_crops(config, number, folder, part)
 
 
 def _write_camera(config: StreetConfig, number: int, folder: str) -> list[Row]:

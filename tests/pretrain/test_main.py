@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from cluster import session, storage
 from cluster.console import run_cli
+from evaluation.datasets.registry import read_dataset
 from evaluation.images import decode_image
 from pretrain.__main__ import COMMANDS
 from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
@@ -96,6 +98,10 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ("export {0}/mine --out {0}/new", ["mine is no run directory of python -m pretrain train"]),
         ("export {0}/run --out {0}/mine", ["mine holds other files and no model.safetensors", "give another --out"]),
         ("street --out {0}/mine", ["mine holds other files"]),
+        ("street --out {0}/mine --labelled-only", ["mine holds other files and no street.json"]),
+        ("street --out {0}/new --labelled-only --test-identities 0", ["are both 0: raise one to write crops"]),
+        ("street --out {0}/new --train-identities 9999", ["must be <= 9999, got 10099: lower one"]),
+        ("street --out {0}/new --processes 0", ["processes must be >= 1, got 0"]),
         ("distil", ["has no command 'distil'; it has: demo, street, prepare, train, export, audit"]),
     ],
 )
@@ -105,7 +111,7 @@ def test_wrong_input_is_one_line_with_the_remedy(
     code, out, err = run(capsys, *line.format(folder).split())
     assert (code, out) == (2, "")
     # A progress bar may have been drawn before; the error itself is the last line and the only one that says so.
-    assert err.startswith("error: ") or "matching" in err
+    assert err.startswith(("error: ", "matching", "drawing"))
     assert err.count("error: ") == 1
     assert err.endswith("\n")
     message = err[err.index("error: ") :]
@@ -156,6 +162,27 @@ def test_export_prints_what_it_wrote(capsys: pytest.CaptureFixture[str], folder:
     )
     assert code == 0
     assert 0 <= json.loads(printed)["precision"] <= 1
+
+
+def test_street_draws_the_labelled_part_alone_or_with_videos(capsys: pytest.CaptureFixture[str], folder: Path):
+    size = {"style": 1, "identities": 1, "test-identities": 1, "train-identities": 2, "cameras": 2, "seconds": 1}
+    options = [f"--{name}={value}" for name, value in size.items()]
+    results = []
+    for name, flags in ("part", ["--labelled-only"]), ("whole", []):
+        code, out, _ = run(capsys, "street", "--out", str(folder / name), *options, *flags)
+        assert code == 0
+        results.append(json.loads(out))
+        splits = Counter(row.split for row in read_dataset(str(folder / name)))
+        assert splits == {split: results[-1][split] for split in ("train", "query", "gallery")}
+    part, whole = results
+    assert part == {"out": str(folder / "part"), **{split: whole[split] for split in ("train", "query", "gallery")}}
+    assert {path.name for path in (folder / "part").iterdir()} == {
+        "bounding_box_train",
+        "query",
+        "gallery",
+        "street.json",
+    }
+    assert whole["videos"] == len(list((folder / "whole").glob("*.mp4"))) == 2
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "train isr-tiny"])

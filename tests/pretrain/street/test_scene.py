@@ -59,6 +59,17 @@ def test_each_test_person_visits_three_cameras_or_four():
     assert set(counts.tolist()) == {3, 4}
 
 
+def test_the_walks_of_test_people_stay_what_they_were_and_train_has_its_own():
+    camera = make_camera(0, 1)
+    test = retrieval_walks(CONFIG, camera, PEOPLE, spacing_seconds=2)
+    assert [walk.person.identity for walk in test[:4]] == [18, 39, 57, 2]
+    assert [walk.start_seconds for walk in test[:4]] == pytest.approx([52.017055, 57.955762, 57.914765, 57.947854])
+    train = retrieval_walks(CONFIG, camera, PEOPLE, spacing_seconds=2, part="train")
+    assert {w.person.identity for w in train} == {w.person.identity for w in test}, "who is a matter of the person"
+    assert [w.person.identity for w in train] != [w.person.identity for w in test]
+    assert {w.start_seconds for w in train}.isdisjoint(w.start_seconds for w in test)
+
+
 def test_a_walk_starts_and_ends_outside_the_picture_at_human_speed():
     camera = make_camera(0, 1)
     for walk in training_walks(CONFIG, camera, PEOPLE):

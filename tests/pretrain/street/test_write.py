@@ -1,19 +1,24 @@
 """Tests of the files of a street: videos, truth, crops."""
 
 import csv
+import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from pretrain.street import StreetConfig, write_street
+from cluster.values import to_json
+from evaluation.datasets.registry import read_dataset
+from pretrain.street import StreetConfig, write_labelled, write_street
 from pretrain.street.cameras import make_camera
 from pretrain.street.write import film
 
 CONFIG = StreetConfig(identities=8, test_identities=4, cameras=3, seconds=3, fps=8)
+WITH_TRAIN = replace(CONFIG, train_identities=5)
 NAME = re.compile(r"(\d{4})_c(\d)s1_(\d{6})_(\d{2})\.jpg")
 
 
@@ -99,6 +104,62 @@ def test_the_same_config_gives_the_same_street_also_with_processes(street: tuple
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(folder)).read_bytes(), path.name
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    folder = tmp_path_factory.mktemp("labelled")
+    return folder, write_labelled(WITH_TRAIN, str(folder))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_train_people_add_a_folder_to_a_street_and_change_nothing_else(street: tuple, labelled: tuple, tmp_path: Path):
+    progress: list[tuple[int, int]] = []
+    counts = write_street(WITH_TRAIN, str(tmp_path / "s"), on_progress=lambda *step: progress.append(step))
+    assert progress == [(done, 9) for done in range(1, 10)]
+    assert counts == {**street[1], "train": labelled[1]["train"]}
+    before, after = files_of(street[0]), files_of(tmp_path / "s")
+    train = {name: content for name, content in after.items() if name.startswith("bounding_box_train/")}
+    assert len(train) == counts["train"] > 0 == street[1]["train"]
+    assert after == before | train
+    crops = {name: content for name, content in after.items() if name.endswith(".jpg")}
+    alone = files_of(labelled[0])
+    assert json.loads(alone.pop("street.json")) == to_json(WITH_TRAIN)
+    assert alone == crops, "the labelled part alone is that of the whole street"
+
+
+def test_the_labelled_part_reads_as_a_dataset_of_disjoint_people(labelled: tuple):
+    folder, counts = labelled
+    rows = read_dataset(str(folder))
+    assert Counter(row.split for row in rows) == counts
+    people = {split: {row.identity for row in rows if row.split == split} for split in counts}
+    assert people == {"train": set(range(13, 18)), "query": set(range(9, 13)), "gallery": set(range(9, 13))}
+    per_view = Counter((row.identity, row.camera) for row in rows if row.split == "train")
+    assert len(per_view) == 15  # five people before three cameras
+    assert 2 <= min(per_view.values()) <= max(per_view.values()) == 7
+    assert all(NAME.fullmatch(path.name) for path in (folder / "bounding_box_train").iterdir())
+
+
+def test_processes_do_not_change_the_labelled_part_and_an_earlier_one_is_replaced(labelled: tuple, tmp_path: Path):
+    write_labelled(replace(CONFIG, test_identities=0, train_identities=1, cameras=2), str(tmp_path))
+    assert not (tmp_path / "query").exists()
+    assert write_labelled(WITH_TRAIN, str(tmp_path), processes=2) == labelled[1]
+    assert files_of(tmp_path) == files_of(labelled[0])
+
+
+def test_a_street_and_a_labelled_part_do_not_replace_each_other(street: tuple, labelled: tuple, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"holds other files and no street\.json"):
+        write_labelled(WITH_TRAIN, str(street[0]))
+    with pytest.raises(ValueError, match=r"holds other files and no truth\.csv"):
+        write_street(CONFIG, str(labelled[0]))
+    with pytest.raises(ValueError, match=r"are both 0: raise one"):
+        write_labelled(replace(CONFIG, test_identities=0), str(tmp_path / "new"))
+    with pytest.raises(ValueError, match=r"processes must be >= 1, got 0"):
+        write_labelled(WITH_TRAIN, str(tmp_path / "new"), processes=0)
+    assert not (tmp_path / "new").exists()
 
 
 def test_seed_and_style_change_the_street():
