@@ -1,4 +1,4 @@
-"""The command line of evaluation: embed, score, compare, report. That of benchmarks is `evaluation.datasets`."""
+"""The command line of evaluation: embed, score, compare, compatibility, report. Benchmarks: `evaluation.datasets`."""
 
 import contextlib
 import functools
@@ -12,9 +12,11 @@ import tyro
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, run_cli
+from evaluation.compatibility.update import explain_update, score_update, summarise_update, update_table
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import SPLITS
 from evaluation.embedder import Embedder
+from evaluation.features.files import read_features
 from evaluation.features.parquet import write_features
 from evaluation.histogram import HistogramEmbedder
 from evaluation.matching.maps import MapShape, map_writer
@@ -26,12 +28,13 @@ from evaluation.report.evaluation_report import ReportConfig, report_rankings
 from evaluation.scoring.comparison import align, comparison_table
 from evaluation.scoring.files import ScoringConfig, score_files
 from evaluation.scoring.problem import read_problem
-from evaluation.scoring.scores import intervals_of, summarise, table
+from evaluation.scoring.scores import BootstrapConfig, intervals_of, summarise, table
 
 Locations = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FEATURES...")]
 Scoring = Annotated[ScoringConfig, tyro.conf.OmitArgPrefixes]
 Report = Annotated[ReportConfig, tyro.conf.OmitArgPrefixes]
-DEFAULT, AS_SHOWN = ScoringConfig(), ReportConfig()
+Bootstrap = Annotated[BootstrapConfig, tyro.conf.OmitArgPrefixes]
+DEFAULT, AS_SHOWN, USUAL = ScoringConfig(), ReportConfig(), BootstrapConfig()
 
 
 def embed(
@@ -145,6 +148,31 @@ def compare(
     print_result({"differences": summary, "a": summarise(better), "b": summarise(baseline)})
 
 
+def compatibility(
+    old: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OLD")],
+    new: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NEW")],
+    *,
+    protocol: str = "market",
+    bootstrap: Bootstrap = USUAL,
+) -> None:
+    """Say before a release whether a new model's queries work against the gallery that the old model stored.
+
+    Args:
+        old: A features file of queries and gallery by the old model.
+        new: One of the same queries by the new model; with the same gallery too, it says what extracting that anew
+            would give.
+        protocol: The rules; see `score`.
+        bootstrap: How sure one may be.
+    """
+    result = score_update(read_features(old), read_features(new), find_protocol(protocol), bootstrap)
+    title = (
+        f"{storage.name_of(old)} to {storage.name_of(new)}, {protocol} protocol, {result.old_old.num_queries:,} queries"
+    )
+    console.print(update_table(result, title))
+    console.print(explain_update(result))
+    print_result(summarise_update(result))
+
+
 def report(
     features: Locations,
     *,
@@ -192,6 +220,7 @@ COMMANDS = {
     "embed": command(embed, "python -m evaluation embed"),
     "score": command(score, "python -m evaluation score"),
     "compare": command(compare, "python -m evaluation compare"),
+    "compatibility": command(compatibility, "python -m evaluation compatibility"),
     "report": command(report, "python -m evaluation report"),
 }
 

@@ -176,6 +176,41 @@ def scatter_chart(xy: NDArray[np.floating], label: NDArray[np.integer], *, label
     return _svg(figure)
 
 
+def heat_map(
+    values: NDArray[np.floating], row_labels: Sequence[str], column_labels: Sequence[str], *, x_label: str, y_label: str
+) -> str:
+    """Draw fractions of 1 as cells, from the top row down, with their percent inside, and return the SVG.
+
+    Colours run from the lowest to the highest value; cells without a value (NaN) are left empty.
+
+    Args:
+        values: [R, C], at most twelve each way.
+        row_labels: R names.
+        column_labels: C names.
+        x_label: What the columns are.
+        y_label: What the rows are.
+
+    Raises:
+        ValueError: If labels do not fit the values, there are too many to read, or no value is known.
+    """
+    wanted = (len(row_labels), len(column_labels))
+    if values.shape != wanted or max(wanted) > 2 * len(PALETTE) or np.isnan(values).all():
+        raise ValueError(f"a heat map needs values {list(wanted)} as labelled, <= 12 each way, got {values.tolist()}")
+    figure, axes = _blank(x_label, y_label, y_is_percent=False, height=1.2 + 0.42 * len(values))
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap="cividis")
+    axes.invert_yaxis()
+    axes.set_yticks(np.arange(wanted[0]) + 0.5, row_labels)
+    axes.set_xticks(np.arange(wanted[1]) + 0.5, column_labels, rotation=30 if wanted[1] > 6 else 0)
+    for row, column in np.argwhere(~np.isnan(values)):
+        value = values[row, column]
+        brightness = np.dot(mesh.cmap(mesh.norm(value))[:3], (0.299, 0.587, 0.114))  # as the eye weighs colours
+        style = {"color": "black" if brightness > 0.46 else "white", "fontsize": 11 if wanted[1] <= 8 else 7}
+        axes.text(column + 0.5, row + 0.5, f"{100 * value:.1f} %", ha="center", va="center", **style)
+    return _svg(figure)
+
+
 def _check_number(things: Mapping[str, object], what: str) -> None:
     if not 1 <= len(things) <= len(PALETTE):
         raise ValueError(f"a chart shows 1 to {len(PALETTE)} {what}, got {len(things)}; split it into several charts")

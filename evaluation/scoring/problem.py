@@ -1,6 +1,6 @@
 """Queries and a gallery: what a protocol makes of features files."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,18 +55,28 @@ def read_problem(locations: Sequence[str], protocol: Protocol) -> Problem:
         raise ValueError(f"{', '.join(locations)}: {error}") from error
 
 
-def make_problem(images: Features, protocol: Protocol) -> Problem:
-    """Choose queries and gallery among images, by their split (see `Protocol.gallery`)."""
+def make_problem(images: Features, protocol: Protocol, *, declared: Collection[str] = ()) -> Problem:
+    """Choose queries and gallery among images, by their split (see `Protocol.gallery`).
+
+    Args:
+        images: Queries, gallery, and whatever else.
+        protocol: The rules.
+        declared: Fingerprints of models that were trained to be compatible: features of theirs may be mixed.
+
+    Raises:
+        ValueError: If queries or a gallery are missing, or models are mixed of which one is not declared.
+    """
     if protocol.gallery == "one-of-all-per-identity":
         query_rows = gallery_rows = images.rows_of(*(split for split in ("query", "gallery") if split in images.split))
     else:
         query_rows, gallery_rows = images.rows_of("query"), images.rows_of("gallery")
     query, gallery = images.take(query_rows), images.take(gallery_rows)
     models = sorted({*query.model_fingerprint, *gallery.model_fingerprint})
-    if len(models) > 1:
+    if len(models) > 1 and not set(models) <= set(declared):
         raise ValueError(
             f"the features come from {len(models)} models ({', '.join(models)}), which cannot be compared; "
-            "embed all images with one model"
+            "embed all images with one model, or name all of these in make_problem(declared=...) if they were trained "
+            "to be compatible (see python -m evaluation compatibility --help)"
         )
     return Problem(
         images=images,

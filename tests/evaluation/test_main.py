@@ -64,7 +64,7 @@ def test_usage_errors_end_with_two_and_one_line(capsys, tmp_path):
         (["report", out, out, "--out", "r.html"], "2 files need as many different names, got f, f; give --names"),
         (["embed", "histogram", str(tmp_path / "absent.csv"), "--out", out], "no such manifest"),
         (["embed", "histogram", str(tmp_path / "market"), "--out", str(tmp_path)], "is a folder; name a file in it"),
-        (["rank"], "has no command 'rank'; it has: embed, score, compare, report"),
+        (["rank"], "has no command 'rank'; it has: embed, score, compare, compatibility, report"),
     ]:
         code, printed, err = run(capsys, *argv)
         assert (code, printed) == (2, "")
@@ -140,6 +140,31 @@ def test_compare_prints_differences_and_refuses_other_images(capsys, tmp_path):
     assert "20 query images against 19; compare features of the same split" in err
 
 
+def test_compatibility_tells_whether_new_queries_work_against_the_stored_gallery(capsys, tmp_path):
+    features = make_scorable(model_fingerprint=np.array(["old"] * 40, object))
+    new = np.array(["new"] * 40, object)
+    turned = make_scorable(feature=features.feature[:, ::-1].copy(), model_fingerprint=new)
+    paths = [str(tmp_path / f"{name}.parquet") for name in ("old", "turned", "queries")]
+    for path, table in zip(paths, (features, turned, turned.select("query")), strict=True):
+        write_features(path, table)
+    code, out, err = run(capsys, "compatibility", *paths[:2], "--resamples", "50")
+    result = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert result["new_new"]["mAP"] == pytest.approx(result["old_old"]["mAP"])
+    assert result["differences"]["mAP"]["difference"] == pytest.approx(
+        result["new_old"]["mAP"] - result["old_old"]["mAP"]
+    )
+    assert "compatible: " + ("yes" if result["is_compatible"] else "no") in err
+    assert "old.parquet to turned.parquet, market protocol, 20 queries" in err
+    code, out, err = run(capsys, "compatibility", paths[0], paths[2], "--resamples", "50")
+    assert (code, json.loads(out)["new_new"], json.loads(out)["update_gain"]) == (0, None, None)
+    assert json.loads(out)["new_old"] == result["new_old"]
+    assert "update gain: not known; embed the gallery with the new model too" in err
+    code, _, err = run(capsys, "compatibility", paths[2], paths[1])
+    assert code == 2
+    assert "there are no gallery images, only: query" in err
+
+
 def test_report_is_one_file_with_all_methods(capsys, tmp_path):
     paths = [str(tmp_path / f"{name}.parquet") for name in "ab"]
     for number, path in enumerate(paths):
@@ -159,6 +184,14 @@ def test_report_is_one_file_with_all_methods(capsys, tmp_path):
         "none is shown here",
     ):
         assert text in html
+
+
+def test_help_of_compatibility_says_what_it_is_for(capsys):
+    code, out, _ = run(capsys, "compatibility", "--help")
+    assert code == 0
+    assert "before a release whether a new model's queries work against" in " ".join(out.split())
+    for word in ("OLD", "NEW", "--protocol", "--resamples", "--seed"):
+        assert word in out
 
 
 def test_help_names_every_option(capsys):

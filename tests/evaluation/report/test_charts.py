@@ -10,6 +10,7 @@ from evaluation.report.charts import (
     bar_chart,
     cmc_chart,
     distance_distribution_chart,
+    heat_map,
     line_chart,
     scatter_chart,
 )
@@ -110,3 +111,23 @@ def test_scatter_needs_finite_points_with_labels():
         scatter_chart(np.ones((3, 2)), np.ones(2, int))
     with pytest.raises(ValueError, match=r"got \[1, 2\] and 1 labels"):
         scatter_chart(np.array([[np.inf, 0]]), np.ones(1, int))
+
+
+def test_heat_map_writes_percent_into_cells_and_leaves_unknown_ones_empty():
+    values = np.array([[0.0, np.nan, 0.413], [0.25, 1.0, 0.09]])
+    labels = {"x_label": "<gallery>", "y_label": "queries"}
+    svg = heat_map(values, ["a", "b"], ["one", "two", "three"], **labels)
+    shown = texts(svg)
+    assert {"a", "b", "one", "two", "three", "<gallery>", "queries"} <= set(shown)
+    assert [text for text in shown if text.endswith(" %")] == ["0.0 %", "41.3 %", "25.0 %", "100.0 %", "9.0 %"]
+    assert "nan" not in svg.lower()
+    assert svg == heat_map(values, ["a", "b"], ["one", "two", "three"], **labels)
+    assert "70.0 %" in texts(heat_map(np.array([[0.7]]), ["a"], ["b"], **labels)), "a single colour will do"
+
+
+def test_heat_maps_need_values_that_fit_and_can_be_read():
+    labels = {"x_label": "x", "y_label": "y"}
+    names = [str(n) for n in range(13)]
+    for values, rows in [(np.ones((2, 2)), "a"), (np.full((1, 1), np.nan), "a"), (np.ones((13, 13)), names)]:
+        with pytest.raises(ValueError, match=r"a heat map needs values .* as labelled, <= 12 each way"):
+            heat_map(values, rows, rows, **labels)

@@ -29,6 +29,16 @@ def test_vehicleid_takes_all_on_both_sides():
     np.testing.assert_array_equal(problem.gallery_rows, np.arange(40))
 
 
+def test_models_that_are_declared_compatible_may_be_mixed():
+    mixed = make_scorable(model_fingerprint=np.array(["a", "b"] * 20, object))
+    problem = make_problem(mixed, PROTOCOLS["market"], declared=("b", "c", "a"))
+    np.testing.assert_array_equal(problem.query_rows, make_problem(make_scorable(), PROTOCOLS["market"]).query_rows)
+    with pytest.raises(
+        ValueError, match=r"2 models \(a, b\).*embed all images with one model, or name all of these in"
+    ):
+        make_problem(mixed, PROTOCOLS["market"], declared={"a", "c"})
+
+
 def test_joint_numbers_of_two_datasets_never_meet():
     identity = np.array([7, 7, 0, -1, 3, 3] * 6 + [7, 7, 3, 3])
     one, two = make_scorable(identity=identity), make_scorable(identity=identity, camera=np.arange(40) % 2 + 1)
