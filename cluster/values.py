@@ -1,10 +1,12 @@
 """Configurations are values: frozen dataclasses that are compared, hashed, and written as JSON."""
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
@@ -70,3 +72,63 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
         elif before != after:
             found.append(f"{prefix}{item.name}: {before} -> {after}")
     return found
+
+
+def override(config: Config, changes: Mapping[str, Any], prefix: str = "") -> Config:
+    """Return a configuration with some fields changed, named by their path, such as ``loss.tau``.
+
+    Args:
+        config: A frozen dataclass, possibly with others inside.
+        changes: Values by path. A string is read as the field's own kind: ``"0.1"`` for a float.
+        prefix: Path of the configuration itself, for the error text.
+
+    Raises:
+        ValueError: If there is no such field, or a value is not of its kind; or the configuration refuses the value.
+    """
+    nested: dict[str, dict[str, Any]] = {}
+    plain: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(config))
+    for path, value in changes.items():
+        name, _, rest = path.replace("-", "_").partition(".")
+        if name not in hints or bool(rest) != dataclasses.is_dataclass(_plain(hints[name])):
+            near = difflib.get_close_matches(path, paths_of(config), 1)
+            hint = f"; perhaps you meant {prefix}{near[0]}" if near else ""
+            raise ValueError(f"there is no setting {prefix + path!r}{hint}")
+        if rest:
+            nested.setdefault(name, {})[rest] = value
+        else:
+            plain[name] = _of_kind(hints[name], value, prefix + path)
+    inner = {name: override(getattr(config, name), parts, f"{prefix}{name}.") for name, parts in nested.items()}
+    return dataclasses.replace(typing.cast("Any", config), **plain, **inner)
+
+
+def paths_of(config: Any, prefix: str = "") -> list[str]:
+    """List the fields of a configuration by their paths."""
+    found: list[str] = []
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        inside = paths_of(value, f"{prefix}{item.name}.") if dataclasses.is_dataclass(value) else []
+        found += inside or [prefix + item.name]
+    return found
+
+
+def _of_kind(hint: Any, value: Any, path: str) -> Any:
+    """Read a value as what a field holds."""
+    if not isinstance(value, str):
+        return value
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise ValueError(f"{path} must be one of {', '.join(map(str, choices))}, got {value}")
+        return value
+    if hint is bool:
+        if value not in ("true", "false", "True", "False"):
+            raise ValueError(f"{path} must be true or false, got {value}")
+        return value in ("true", "True")
+    kinds = [kind for kind in (int, float, str) if kind is hint or kind in typing.get_args(hint)]
+    for kind in kinds:
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    raise ValueError(f"{path} must be of kind {getattr(hint, '__name__', hint)}, got {value!r}")

@@ -12,6 +12,7 @@ from cluster.console import command, console, print_result, progress_bar, run_cl
 from evaluation.embedder import Embedder
 from evaluation.histogram import HistogramEmbedder
 from evaluation.images import encode_jpeg
+from lifelong.demo.stages import run_stages
 from pretrain.audit.auditor import Auditor
 from pretrain.audit.contact_sheet import draw_contact_sheet
 from pretrain.audit.truth import read_truth
@@ -183,7 +184,7 @@ def demo(*, config: Annotated[DemoConfig, Flat] = DemoConfig()) -> None:  # noqa
         config: The demo.
     """
     try:
-        summary = run_demo(config)
+        summary = run_demo(config, run_stages)
     finally:
         session.disconnect()
     print_result(summary)

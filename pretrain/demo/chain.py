@@ -23,7 +23,7 @@ from evaluation.scoring.scores import score, summarise
 from pretrain.audit.auditor import Auditor
 from pretrain.audit.truth import read_truth
 from pretrain.config import PretrainConfig
-from pretrain.demo.report import NAMES, Findings, write_demo_report
+from pretrain.demo.report import NAMES, Addition, Findings, write_demo_report
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
 from pretrain.models.directory import load_embedder
@@ -59,12 +59,20 @@ def run_of(config: DemoConfig, base: PretrainConfig) -> PretrainConfig:
     return replace(run, epochs=2, batch_pairs=4, log_every=1) if config.size == "quick" else run
 
 
+Announce = Callable[[str], None]
+Extension = Callable[[DemoConfig, str, Announce], Addition]
+"""From the demo, its folder and a way to say what comes next to what it adds to the report."""
+
 INGEST = IngestConfig(detector="motion", stride=1, clip_seconds=3.0, segment_seconds=60.0, min_height=48)
 """The demo's videos are small and have 5 frames per second."""
 
 
-def run_demo(config: DemoConfig) -> dict[str, Any]:
+def run_demo(config: DemoConfig, extend: Extension | None = None) -> dict[str, Any]:
     """Run the chain and write `report.html` and `summary.json`.
+
+    Args:
+        config: The demo.
+        extend: What goes on with the backbones, and adds to report and summary.
 
     Returns:
         The content of the summary.
@@ -97,9 +105,11 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     results = {name: score(value) for name, value in features.items()}
     step("audit: mined pairs against the truth")
     auditors = {name: _audit(name, out, clips, street) for name in NAMES}
+    addition = extend(config, out, step) if extend else Addition()
     seconds = time.perf_counter() - started
-    summary = _summarise(config, results, auditors, ingested, seconds)
-    write_demo_report(f"{out}/report.html", Findings(config.seed, out, results, features, auditors, ingested))
+    summary = _summarise(config, results, auditors, ingested, seconds) | addition.summary
+    findings = Findings(config.seed, out, results, features, auditors, ingested)
+    write_demo_report(f"{out}/report.html", findings, addition)
     storage.write_json(f"{out}/summary.json", summary)
     console.print(f"\nreport: {out}/report.html ({seconds / 60:.1f} minutes)")
     return summary
@@ -115,7 +125,7 @@ def _claim(out: str, config: DemoConfig) -> None:
     storage.write_json(location, mine)
 
 
-def _announcer(started: float) -> Callable[[str], None]:
+def _announcer(started: float) -> Announce:
     def announce(text: str) -> None:
         console.print(f"[bold]{time.perf_counter() - started:5.0f} s[/bold]  {text}")
 

@@ -1,6 +1,6 @@
 """The report of the demo: what was found, in the order in which a reader asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,15 +40,24 @@ class Findings:
     """The report of ingestion."""
 
 
-def write_demo_report(location: str, found: Findings) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Addition:
+    """What goes on after the backbones."""
+
+    tiles: tuple[Tile, ...] = ()
+    sections: tuple[Section, ...] = ()
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def write_demo_report(location: str, found: Findings, addition: Addition) -> None:
     """Write the report as one HTML file."""
     write_report(
         location,
-        "Perennial: from raw video to a backbone",
+        "Perennial: from raw video to a backbone" + (", and on for years" if addition.sections else ""),
         "A drawn street, filmed by fixed cameras, is all that was given: no labels, no pretrained weights. "
         "The people below were never seen in training.",
-        _sections(found),
-        tiles=_tiles(found.results, found.auditors),
+        [*_sections(found), *addition.sections],
+        tiles=[*_tiles(found.results, found.auditors), *addition.tiles],
     )
 
 

@@ -16,10 +16,20 @@ Config = TypeVar("Config")
 class Learner(Protocol):
     """What training changes, and by which configuration."""
 
-    config: Any
-    """A frozen dataclass."""
-    total_steps: int
-    optimizer: torch.optim.Optimizer
+    @property
+    def config(self) -> Any:
+        """A frozen dataclass."""
+        ...
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        ...
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """With its state by parameter."""
+        ...
 
     @property
     def module(self) -> nn.Module:

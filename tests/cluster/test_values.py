@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from cluster.values import differences, fingerprint, from_json, require, to_json
+from cluster.values import differences, fingerprint, from_json, override, require, to_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,3 +127,41 @@ def test_what_is_required_is_named_with_its_rule_and_its_value():
     require(True, "glaze.coats", ">= 1", 0)
     with pytest.raises(ValueError, match=r"^glaze\.coats must be >= 1, got 0$"):
         require(False, "glaze.coats", ">= 1", 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    tau: float = 0.1
+    kind: Literal["sep", "joint"] = "sep"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    count: int = 3
+    is_on: bool = False
+    limit: float | None = None
+    inner: Inner = dataclasses.field(default_factory=Inner)
+
+
+def test_settings_are_changed_by_their_path():
+    changed = override(Outer(), {"inner.tau": "0.2", "inner.kind": "joint", "count": "4", "is-on": "true"})
+    assert changed == Outer(count=4, is_on=True, inner=Inner(0.2, "joint"))
+    assert override(Outer(), {"inner.tau": 0.3, "limit": "2.5"}) == Outer(limit=2.5, inner=Inner(0.3))
+    assert override(Outer(), {}) == Outer()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inner.tua": "1"}, "there is no setting 'inner.tua'; perhaps you meant inner.tau"),
+        ({"innr.tau": "1"}, "there is no setting 'innr.tau'; perhaps you meant inner.tau"),
+        ({"inner": "1"}, "there is no setting 'inner'"),
+        ({"count.x": "1"}, "there is no setting 'count.x'"),
+        ({"count": "many"}, "count must be of kind int, got 'many'"),
+        ({"inner.kind": "both"}, "inner.kind must be one of sep, joint, got both"),
+        ({"is_on": "maybe"}, "is_on must be true or false, got maybe"),
+    ],
+)
+def test_settings_that_are_not_there_or_of_another_kind_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        override(Outer(), changes)

@@ -1,0 +1,53 @@
+"""Stages in this process: for sweeps and benchmarks, where starting workers would take longer than the training."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.datasets.rows import ImageRow
+from evaluation.features.table import Features
+from evaluation.images import read_image
+from evaluation.pipeline import label_rows
+from lifelong.training.feed import batches
+from lifelong.training.job import StageJob, make_learner, open_feed
+from pretrain.models.directory import load_embedder
+
+IMAGES_AT_ONCE = 512
+
+
+class Machine(Protocol):
+    """Where stages are trained and images embedded."""
+
+    def train(self, job: StageJob, *, steps: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Run a stage; return the network's tensors and the last record of metrics."""
+        ...
+
+    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
+        """Embed images with a model directory."""
+        ...
+
+
+class LocalMachine:
+    """This process. It takes the steps that Ray Train's workers would take, and keeps no checkpoints."""
+
+    def train(self, job: StageJob, *, steps: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Run a stage from its beginning."""
+        torch.set_num_threads(job.config.cpus_per_worker)
+        device = torch.device("cuda" if job.config.use_gpu else "cpu")
+        learner = make_learner(job, steps=steps, device=device, wrap=lambda module: module)
+        metrics: dict[str, Tensor] = {}
+        for step, batch in enumerate(batches(open_feed(job), first_step=1, total_steps=steps), 1):
+            metrics = learner.step(batch, step)
+        return learner.module.state_dict(), {name: float(value) for name, value in metrics.items()}
+
+    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
+        """Embed images with a model directory."""
+        embedder = load_embedder(model)
+        parts = [
+            embedder.embed([read_image(row.path) for row in rows[start : start + IMAGES_AT_ONCE]])
+            for start in range(0, len(rows), IMAGES_AT_ONCE)
+        ]
+        return label_rows(rows, np.concatenate(parts), embedder.fingerprint)

@@ -1,0 +1,95 @@
+"""What is measured of a run: features of every dataset by the models that the protocol asks for, and their scores."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from cluster import storage
+from cluster.console import console
+from evaluation.compatibility.markdown import to_markdown
+from evaluation.compatibility.protocol import Split, evaluate_stages, evaluate_unseen
+from evaluation.compatibility.results import to_json
+from evaluation.compatibility.sequence import SequenceResult
+from evaluation.datasets.registry import read_dataset
+from evaluation.datasets.rows import ImageRow
+from evaluation.features.parquet import read_parquet, write_features
+from evaluation.features.table import Features
+from lifelong.runs.files import features_file, model_folder, read_done, stage_folder
+from lifelong.runs.local import Machine
+from lifelong.stages import LifelongPlan, named
+
+
+def extract(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None:
+    """Embed what the evaluation after a stage needs and no earlier stage has left; nothing is written twice.
+
+    The gallery of a dataset that users search is the one by the model of its own stage. What else is embedded serves
+    the comparison: galleries by later models (``reindex``), everything by the first (``frozen``), and queries of the
+    new dataset by older models.
+
+    Args:
+        run: Location of the run.
+        plan: Of the run.
+        number: Of the stage that has just finished, from 1.
+        machine: Where images are embedded.
+    """
+    rows = {k: [row for row in plan.stages[k - 1].rows() if row.split != "train"] for k in range(1, number + 1)}
+    for k in range(1, number):
+        _embed(run, plan, plan.stages[k - 1].name, number, rows[k], machine)
+    for model in range(1, number + 1):
+        is_whole = model in (1, number)
+        new = [row for row in rows[number] if is_whole or row.split == "query"]
+        _embed(run, plan, plan.stages[number - 1].name, model, new, machine)
+    for text in plan.unseen:
+        name, spec = named(text)
+        unseen = [row for row in read_dataset(spec, any_counts=True) if row.split != "train"]
+        _embed(run, plan, name, number, unseen, machine)
+
+
+def _embed(run: str, plan: LifelongPlan, dataset: str, model: int, rows: Sequence[ImageRow], machine: Machine) -> None:
+    location = features_file(run, dataset, model)
+    if storage.exists(location):
+        return
+    use_gpu = plan.stages[model - 1].config.use_gpu
+    write_features(location, machine.embed(rows, model_folder(run, plan, model), use_gpu=use_gpu))
+
+
+def stored_gallery(run: str, plan: LifelongPlan, number: int) -> Features:
+    """Return the gallery of a stage's dataset by the stage's own model."""
+    return read_parquet(features_file(run, plan.stages[number - 1].name, number)).select("gallery")
+
+
+def measure(run: str, plan: LifelongPlan, *, upto: int | None = None) -> SequenceResult:
+    """Score all stages so far under the joint protocol, and write ``results.json`` and ``results.md``.
+
+    Args:
+        run: Location of the run.
+        plan: Of the run.
+        upto: How many stages count; all finished ones unless given.
+
+    Raises:
+        ValueError: If no stage is finished.
+    """
+    finished = [k for k in range(1, len(plan.stages) + 1) if read_done(stage_folder(run, plan, k))]
+    number = len(finished) if upto is None else upto
+    if not number:
+        raise ValueError(f"{run} has no finished stage yet; python -m lifelong run goes on with it")
+    names = [stage.name for stage in plan.stages[:number]]
+    console.print(f"scoring {number} stages: queries of the newest model against galleries of all", markup=False)
+
+    def source(datasets: Sequence[str]) -> Any:
+        def read(model: int, dataset: int, split: Split) -> Features | None:
+            location = features_file(run, datasets[dataset], model + 1)
+            if not storage.exists(location):
+                return None
+            found = read_parquet(location)
+            return found.select(split) if split in found.split else None
+
+        return read
+
+    result = evaluate_stages(names, source(names))
+    unseen = [name for name, _ in map(named, plan.unseen)]
+    if unseen:
+        result = replace(result, unseen=evaluate_unseen(unseen, source(unseen), models=names))
+    storage.write_json(storage.join(run, "results.json"), to_json(result))
+    storage.write_bytes(storage.join(run, "results.md"), to_markdown(result).encode())
+    return result

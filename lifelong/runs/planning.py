@@ -1,0 +1,77 @@
+"""From what was named on the command line to a plan, and what a plan would do."""
+
+from dataclasses import replace
+from typing import Any
+
+from cluster import storage
+from lifelong.config import StageConfig
+from lifelong.runs.files import read_plan
+from lifelong.stages import LifelongPlan, make_stages
+from lifelong.training.feed import groups_per_epoch
+from pretrain.models.initial import model_config_of
+
+
+def make_plan(
+    config: StageConfig,
+    stage: tuple[str, ...],
+    *,
+    start: str,
+    from_run: str,
+    unseen: tuple[str, ...],
+    identities: int,
+    any_counts: bool,
+) -> LifelongPlan:
+    """Make the plan that the options name.
+
+    Args:
+        config: How each new stage is learned.
+        stage: Specs of the new stages.
+        start: Where the first weights are; empty for random ones. A model directory says its own architecture.
+        from_run: A run to which the stages are added; empty for a new one.
+        unseen: Specs of datasets that are only tested on.
+        identities: Training identities of each new stage; 0 takes all.
+        any_counts: Whether incomplete copies of benchmarks will do.
+
+    Raises:
+        ValueError: If no stage is named, names are not unique, or what continues a run contradicts it.
+    """
+    if not stage:
+        raise ValueError("name at least one stage: --stage market1501:DIR --stage csv:FILE (see evaluation.datasets)")
+    if from_run:
+        old = read_plan(from_run)
+        if start or unseen:
+            raise ValueError("a run that goes on keeps its --start and its --unseen; leave them out with --from")
+        config = replace(config, model=old.stages[0].config.model)
+        new = make_stages(stage, config, identities=identities, any_counts=any_counts)
+        return replace(old, stages=(*old.stages, *new))
+    start = storage.resolve(start) if start else ""
+    if start:
+        config = replace(config, model=model_config_of(start, config.model))
+    stages = make_stages(stage, config, identities=identities, any_counts=any_counts)
+    return LifelongPlan(start=start, stages=stages, unseen=unseen)
+
+
+def describe(plan: LifelongPlan) -> list[dict[str, Any]]:
+    """Return what each stage of a plan would do, in words and counts.
+
+    Raises:
+        ValueError: If a dataset cannot be read.
+    """
+    described: list[dict[str, Any]] = []
+    for stage in plan.stages:
+        rows, config = stage.rows(), stage.config
+        train = [row for row in rows if row.split == "train" and row.identity > 0]
+        groups = groups_per_epoch([row.identity for row in train], config.images_per_identity)
+        described.append(
+            {
+                "stage": stage.name,
+                "method": config.recipe,
+                "identities": len({row.identity for row in train}),
+                "images": len(train),
+                "steps": config.epochs * groups // config.batch_identities,
+                "query": sum(row.split == "query" for row in rows),
+                "gallery": sum(row.split == "gallery" for row in rows),
+                "terms": ", ".join(f"{name} {weight:g}" for name, weight in config.loss.weights().items()),
+            }
+        )
+    return described

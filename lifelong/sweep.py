@@ -1,0 +1,67 @@
+"""Sweeps over settings of lifelong stages: each trial is a whole run in one process."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from cluster import session, storage
+from cluster.sweep import parse_space, sweep
+from cluster.values import fingerprint, override
+from lifelong.runs.local import LocalMachine
+from lifelong.runs.sequence import run_sequence
+from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json
+
+
+def with_settings(plan: LifelongPlan, settings: dict[str, Any]) -> LifelongPlan:
+    """Return a plan whose stages have some settings changed.
+
+    Raises:
+        ValueError: If there is no such setting, or its value cannot work.
+    """
+    return replace(plan, stages=tuple(replace(stage, config=override(stage.config, settings)) for stage in plan.stages))
+
+
+def run_trial(plan: dict[str, Any], out: str, settings: dict[str, Any]) -> dict[str, float]:
+    """Run the stages with some settings in this process, and return their scores."""
+    made = with_settings(plan_from_json(plan), settings)
+    scores = run_sequence(made, storage.join(out, "trials", fingerprint(made)), LocalMachine())
+    last = scores["stages"][-1]
+    return {"mAP": last["bc"]["mAP"], "rank1": last["bc"]["rank1"], "reindex_mAP": last["reindex"]["mAP"]}
+
+
+def sweep_stages(plan: LifelongPlan, over: Sequence[str], out: str, *, samples: int) -> list[dict[str, Any]]:
+    """Run a sweep, and write ``sweep.json``.
+
+    Args:
+        plan: The stages.
+        over: What is tried, see `cluster.sweep.parse_space`; names are those of `StageConfig`, such as ``loss.tau``.
+        out: Where trials and results go.
+        samples: Trials with drawn values.
+
+    Returns:
+        Settings and metrics of each trial, the best first.
+
+    Raises:
+        ValueError: If a setting is unknown or refused, or ``out`` holds another sweep.
+    """
+    config = plan.stages[0].config
+    trials = parse_space(over, samples=samples, seed=config.seed)
+    for settings in trials:
+        with_settings(plan, dict(settings))  # a wrong name or value is found before anything runs
+    mine = {"plan": plan_to_json(plan), "over": list(over), "samples": samples}
+    location = storage.join(out, "sweep-plan.json")
+    if storage.exists(location) and storage.read_json(location) != mine:
+        raise ValueError(f"{out} holds another sweep; repeat its options, or give another --out")
+    session.connect()
+    storage.write_json(location, mine)
+    values = plan_to_json(plan)
+    found = sweep(
+        lambda settings: run_trial(values, out, settings),
+        trials,
+        out,
+        metric="mAP",
+        cpus=config.cpus_per_worker,
+        gpus=1 if config.use_gpu else 0,
+    )
+    storage.write_json(storage.join(out, "sweep.json"), {"trials": found})
+    return found

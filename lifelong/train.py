@@ -1,0 +1,79 @@
+"""A stage on Ray Train, and embedding on Ray Data: what a sequence of stages runs on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray.train
+from safetensors.torch import load
+from torch import Tensor
+
+from cluster import session, storage
+from cluster.resources import check_fits
+from cluster.values import fingerprint
+from evaluation.datasets.rows import ImageRow
+from evaluation.features.table import Features
+from evaluation.pipeline import embed_dataset
+from lifelong.pipeline import CollateDraws, build_dataset
+from lifelong.training.feed import to_batch
+from lifelong.training.job import StageJob, make_learner
+from pretrain.models.directory import load_embedder
+from pretrain.runs.train import demands, restore, run_training, take_steps, worker_device, wrap
+
+
+def train_loop(settings: dict[str, Any]) -> None:
+    """What every training worker runs: restore, iterate, report."""
+    job: StageJob = settings["job"]
+    device = worker_device(job.config)
+    steps = settings["total_steps"]
+    learner = make_learner(job, steps=steps, device=device, wrap=lambda module: wrap(module, device))
+    step = restore(learner)
+    if step == steps:
+        return
+    shard = ray.train.get_dataset_shard("train")
+    assert shard is not None, "train() gives every worker a dataset"
+    batches = shard.iter_torch_batches(
+        batch_size=job.config.batch_identities // ray.train.get_context().get_world_size(),
+        collate_fn=CollateDraws(),
+        prefetch_batches=2,
+        drop_last=True,
+    )
+    take_steps(learner, batches, job.config, step=step, to_batch=to_batch)
+
+
+class RayMachine:
+    """Runs stages on the connected Ray cluster."""
+
+    def train(self, job: StageJob, *, steps: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Run or resume a stage.
+
+        Returns:
+            The network's tensors, and the last record of metrics.
+
+        Raises:
+            ValueError: If the plan does not fit the cluster.
+        """
+        session.connect()
+        check_fits(demands(job.config), session.total_resources())
+        size = job.config.batch_identities
+        final = run_training(
+            train_loop,
+            {"job": job, "total_steps": steps},
+            job.config,
+            out=job.folder,
+            name=f"{job.config.recipe}-{fingerprint(job.config)}",
+            total_steps=steps,
+            make_dataset=lambda step: build_dataset(job, first_draw=step * size, draws=steps * size),
+        )
+        checkpoint = storage.join(job.folder, final.pop("checkpoint"))
+        return load(storage.read_bytes(storage.join(checkpoint, "model.safetensors"))), final
+
+    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
+        """Embed images with a model directory."""
+        session.connect()
+        return embed_dataset(
+            rows,
+            lambda: load_embedder(model),
+            num_workers=session.usable_workers(),
+            batch_size=64,
+            gpus_per_worker=1.0 if use_gpu else 0.0,
+        )

@@ -1,0 +1,121 @@
+"""The network of a stage: an encoder, a classifier over all identities so far, and, where asked for, a part head.
+
+The encoder alone is what searches use afterwards; the heads travel from stage to stage beside it.
+Shapes: B images, D embedding size, C identities of all stages so far, P parts, K channels of the trunk.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lifelong.config import StageConfig
+from lifelong.losses.parts import PartHead, pool_parts
+from pretrain.config import ModelConfig
+from pretrain.models.encoder import make_encoder
+
+MASK_HIDDEN = 128
+"""Width of the network that makes channel masks (specification LReID-BC 2.7.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the network says of a batch."""
+
+    embedding_BD: Tensor
+    """Unit norm."""
+    logit_BC: Tensor
+    """Scaled cosine with each identity's weight."""
+    part_BPK: Tensor | None = None
+    """Pooled features of the parts, before the mask."""
+    mask_BPK: Tensor | None = None
+    """Channel masks, in (0, 1)."""
+    part_logit_BPP: Tensor | None = None
+    """Which part the masked features show."""
+
+
+class LifelongModel(nn.Module):
+    """Encoder and heads. `forward` returns a plain tuple, which any wrapper passes on; `Outputs` names its parts."""
+
+    def __init__(self, config: StageConfig, num_identities: int, *, with_parts: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = make_encoder(config.model, seed=config.seed)
+        self.classifier = nn.Parameter(torch.zeros(num_identities, config.model.embedding_size))
+        self.part_head: PartHead | None = None
+        if with_parts:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                self.part_head = PartHead(_trunk_channels(config.model), config.loss.num_parts, MASK_HIDDEN)
+
+    @property
+    def num_identities(self) -> int:
+        """Identities that the classifier knows."""
+        return len(self.classifier)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Look at images, uint8 [B, 3, H, W]; see `Outputs` for what comes back, in that order."""
+        if self.part_head is None:
+            embedding_BD = self.encoder(images)
+            return embedding_BD, self._classify(embedding_BD)
+        embedding_BD, trunk_BKHW = self.encoder.with_trunk(images)
+        part_BPK = pool_parts(trunk_BKHW.float(), self.config.loss.num_parts)
+        mask_BPK = self.part_head.mask(part_BPK)
+        logit_BPP = self.part_head.classify(part_BPK * mask_BPK)
+        return embedding_BD, self._classify(embedding_BD), part_BPK, mask_BPK, logit_BPP
+
+    def _classify(self, embedding_BD: Tensor) -> Tensor:
+        return self.config.loss.scale * embedding_BD @ functional.normalize(self.classifier, dim=1).T
+
+
+def _trunk_channels(config: ModelConfig) -> int:
+    encoder = make_encoder(config, seed=0).eval()
+    with torch.no_grad():
+        return encoder.with_trunk(torch.zeros(1, 3, config.height, config.width, dtype=torch.uint8))[1].shape[1]
+
+
+def model_of(tensors: dict[str, Tensor], config: StageConfig) -> LifelongModel:
+    """Rebuild a network from its tensors.
+
+    Raises:
+        ValueError: If they are not those of the configured architecture.
+    """
+    with_parts = any(name.startswith("part_head.") for name in tensors)
+    model = LifelongModel(config, len(tensors["classifier"]), with_parts=with_parts)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"the last stage's network does not fit this stage's configuration: {error}") from error
+    return model
+
+
+def next_model(config: StageConfig, before: dict[str, Tensor], class_mean_CD: Tensor) -> LifelongModel:
+    """Make the network with which a stage begins: the last one, and a classifier row for each new identity.
+
+    Args:
+        config: Of the new stage.
+        before: Tensors of the last stage's network; without a classifier for the first stage.
+        class_mean_CD: Mean embedding of each new identity by the last encoder; a row is its direction (PTKP).
+
+    Returns:
+        The network. Rows of known identities and all shared tensors are those of `before`, bit by bit. A part head that
+        `before` lacks begins at random.
+    """
+    known_CD = before.get("classifier", class_mean_CD[:0])
+    model = LifelongModel(config, len(known_CD) + len(class_mean_CD), with_parts=config.loss.parts > 0)
+    tensors = model.state_dict()
+    kept = {name: value for name, value in before.items() if name in tensors and name != "classifier"}
+    missing = [name for name in tensors if name.startswith("encoder.") and name not in kept]
+    if missing:
+        raise ValueError(f"the last network has no {missing[0]}; is it of another architecture?")
+    unequal = [name for name, value in kept.items() if value.shape != tensors[name].shape]
+    if unequal:
+        name = unequal[0]
+        raise ValueError(
+            f"{name} is {list(kept[name].shape)} in the last network and {list(tensors[name].shape)} in this one; "
+            "all stages need the same --model and --loss.num-parts"
+        )
+    rows_CD = torch.cat([known_CD, functional.normalize(class_mean_CD.to(known_CD.dtype), dim=1)])
+    model.load_state_dict({**tensors, **kept, "classifier": rows_CD})
+    return model

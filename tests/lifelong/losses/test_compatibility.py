@@ -1,0 +1,158 @@
+"""The compatibility loss: its loop, its limits, and the property that makes it one (specification 2.7.7, 1 to 6)."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lifelong.losses.compatibility import cross_model_compatibility, previous_stage_only
+
+ANCHORS = [3, 3, 5, 1, 9]
+BANK = [1, 1, 3, 5, 5, 5, 7]
+STAGES = [1, 1, 1, 2, 2, 2, 2]
+
+
+def unit(count, size=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return functional.normalize(torch.randn(count, size, generator=generator, dtype=torch.float64), dim=1)
+
+
+def rotation(size=6, seed=5):
+    return torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))[
+        0
+    ]
+
+
+def loss(anchor, bank, anchors=ANCHORS, banked=BANK, stages=STAGES, *, tau=0.1, **options):
+    labels = (torch.tensor(values, dtype=torch.int64) for values in (banked, stages))
+    return cross_model_compatibility(
+        anchor, torch.tensor(anchors, dtype=torch.int64), bank, *labels, tau=tau, **options
+    )
+
+
+def loop(anchor, bank, anchors, banked, stages, tau, form, per_stage_mean):
+    by_stage: dict[int, list[float]] = {}
+    for a, who in enumerate(anchors):
+        s = [float(functional.cosine_similarity(anchor[a], feature, dim=0)) / tau for feature in bank]
+        positive = [m for m, one in enumerate(banked) if one == who]
+        negative = [m for m, one in enumerate(banked) if one != who]
+        if positive:
+            terms = []
+            for p in positive:
+                others = negative + ([p] if form == "sep" else positive)
+                terms.append(-s[p] + math.log(sum(math.exp(s[m]) for m in others)))
+            by_stage.setdefault(stages[positive[0]], []).append(sum(terms) / len(terms))
+    if per_stage_mean:
+        means = [sum(values) / len(values) for values in by_stage.values()]
+        return sum(means) / len(means)
+    every = [value for values in by_stage.values() for value in values]
+    return sum(every) / len(every)
+
+
+@pytest.mark.parametrize("form", ["sep", "joint"])
+@pytest.mark.parametrize("per_stage_mean", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("tau", [0.05, 1.0])
+def test_the_definition(form, per_stage_mean, count, tau):
+    anchor, bank = 3 * unit(5)[:count], 0.5 * unit(7, seed=1)
+    options = {"form": form, "per_stage_mean": per_stage_mean}
+    expected = loop(anchor, bank, ANCHORS[:count], BANK, STAGES, tau, **options)
+    assert float(loss(anchor, bank, ANCHORS[:count], tau=tau, **options)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("anchors", "banked"), [(ANCHORS, []), ([], BANK), ([2, 4], BANK), ([], [])])
+def test_where_nothing_counts_it_is_zero_and_has_a_gradient(anchors, banked):
+    anchor = unit(len(anchors)).requires_grad_()
+    value = loss(anchor, unit(len(banked)), anchors, banked, STAGES[: len(banked)])
+    value.backward()
+    assert value == 0
+    assert (anchor.grad == 0).all()
+
+
+def test_an_anchor_without_positives_is_left_out():
+    anchor, bank = unit(5), unit(7, seed=1)
+    assert torch.allclose(loss(anchor, bank), loss(anchor[:4], bank, ANCHORS[:4]))
+
+
+def test_with_one_feature_each_it_is_cross_entropy_over_the_bank():
+    anchor, bank = unit(4), unit(5, seed=1)
+    target = torch.tensor([2, 0, 4, 4])
+    expected = functional.cross_entropy(anchor @ bank.T / 0.1, target)
+    for form in ("sep", "joint"):
+        assert torch.allclose(loss(anchor, bank, target.tolist(), range(5), [1] * 5, form=form), expected)
+
+
+def test_sep_is_below_joint_and_reaches_zero():
+    anchor, bank = unit(5), unit(7, seed=1)
+    assert loss(anchor, bank, form="sep") < loss(anchor, bank, form="joint")
+    axes = torch.eye(6, dtype=torch.float64)
+    aligned = (axes[:2], axes[[0, 0, 0, 1, 1, 1]], [0, 1], [0, 0, 0, 1, 1, 1], [1] * 6)
+    assert loss(*aligned, tau=0.01, form="sep") < 1e-9
+    assert loss(*aligned, tau=0.01, form="joint") == pytest.approx(math.log(3))
+
+
+def test_order_and_norms_do_not_count():
+    anchor, bank = unit(5), unit(7, seed=1)
+    order = [4, 0, 6, 2, 5, 1, 3]
+    mixed = loss(anchor, 7 * bank[order], banked=[BANK[i] for i in order], stages=[STAGES[i] for i in order])
+    assert torch.allclose(mixed, loss(3 * anchor, bank))
+
+
+def test_only_a_common_rotation_changes_nothing():
+    anchor, bank = unit(5), unit(7, seed=1)
+    assert torch.allclose(loss(anchor @ rotation(), bank @ rotation()), loss(anchor, bank))
+    own = unit(5)
+    aligned = loss(own, own, range(5), range(5), [1] * 5)
+    assert loss(own @ rotation(), own, range(5), range(5), [1] * 5) > aligned + 1
+    assert torch.allclose(loss(own @ rotation(), own @ rotation(), range(5), range(5), [1] * 5), aligned)
+
+
+def test_the_bank_gets_no_gradient_and_keeps_its_bits():
+    anchor, bank = unit(5).requires_grad_(), unit(7, seed=1).requires_grad_()
+    before = bank.detach().clone()
+    loss(anchor, bank).backward()
+    assert bank.grad is None
+    assert torch.equal(bank, before)
+    assert anchor.grad[:4].abs().sum() > 0
+
+
+def test_a_stage_that_keeps_more_does_not_count_more_where_stages_count_alike():
+    """Anchors of stage 1 twice: their weight grows in the plain mean, and not in that of the stages."""
+    anchor, bank = unit(4), unit(7, seed=1)
+    twice, labels = torch.cat([anchor, anchor[[3]]]), [*ANCHORS[:4], ANCHORS[3]]
+    alone = [loss(anchor[[a]], bank, [ANCHORS[a]]) for a in range(4)]
+    first, second = (alone[0] + alone[1] + 2 * alone[3]) / 4, alone[2]
+    assert torch.allclose(loss(twice, bank, labels, per_stage_mean=True), (first + second) / 2)
+    assert torch.allclose(loss(twice, bank, labels), (sum(alone) + alone[3]) / 5)
+
+
+def test_the_last_stage_of_a_bank():
+    assert previous_stage_only(torch.tensor([1, 3, 2, 3])).tolist() == [False, True, False, True]
+    assert previous_stage_only(torch.tensor([1, 1])).all(), "at the second stage it is all of the bank"
+    assert previous_stage_only(torch.zeros(0, dtype=torch.int64)).shape == (0,)
+
+
+@pytest.mark.parametrize("form", ["sep", "joint"])
+def test_gradients(form):
+    bank = unit(7, seed=1)
+    assert torch.autograd.gradcheck(lambda anchor: loss(anchor, bank, form=form), (2 * unit(5)).requires_grad_())
+
+
+def test_single_precision_holds_at_small_temperatures():
+    anchor, bank = unit(5).float().requires_grad_(), unit(7, seed=1).float()
+    value = loss(anchor, bank, tau=0.01)
+    value.backward()
+    assert float(value) == pytest.approx(float(loss(unit(5), unit(7, seed=1), tau=0.01)), rel=1e-4)
+    assert anchor.grad.isfinite().all()
+    alone = loss(anchor, bank[:1], [1] * 5, [1], [1], tau=0.01)  # nobody else in the bank
+    assert float(alone) == pytest.approx(0, abs=1e-6)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="anchors have 6 components and the bank 4; they must be comparable"):
+        loss(unit(5), unit(7, 4))
+    with pytest.raises(ValueError, match="need as many identities and stages"):
+        loss(unit(5), unit(7), ANCHORS[:4])
+    with pytest.raises(ValueError, match="tau must be > 0 and form sep or joint, got 0 and 'sep'"):
+        loss(unit(5), unit(7), tau=0)

@@ -1,0 +1,195 @@
+"""The step of a stage: terms by name, two ranks against one process with all the data, and what may not change."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from lifelong.config import LossConfig, MemoryConfig, StageConfig
+from lifelong.recipes import FULL_SIZE, RECIPES, find_recipe
+from lifelong.training.model import next_model
+from lifelong.training.objective import Bank, weighted_sum
+from lifelong.training.step import Batch, StageLearner
+from pretrain.collectives import synchronise_batch_norm
+from pretrain.config import ModelConfig, OptimizerConfig
+from pretrain.models.encoder import make_encoder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+EVERYTHING = LossConfig(
+    compatibility=1.0,
+    influence=0.5,
+    parts=0.1,
+    consolidation=1.0,
+    logit_distillation=1.0,
+    relation_distillation=1.0,
+)
+CONFIG = StageConfig(
+    recipe="test",
+    batch_identities=2,
+    later_rate=1.0,
+    model=ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16),
+    loss=EVERYTHING,
+    memory=MemoryConfig(identities=2),
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_fraction=0.0),
+)
+
+
+def networks(config=CONFIG):
+    """A teacher with three identities and a network with five that begins where the teacher ended."""
+    encoder = {f"encoder.{name}": value for name, value in make_encoder(config.model, seed=0).state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    teacher = next_model(config, encoder, torch.randn(3, 8, generator=generator))
+    return teacher, next_model(config, teacher.state_dict(), torch.randn(2, 8, generator=generator))
+
+
+def bank():
+    generator = torch.Generator().manual_seed(1)
+    feature = torch.nn.functional.normalize(torch.randn(6, 8, generator=generator), dim=1)
+    return Bank(feature, torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([1, 1, 1, 1, 2, 2]))
+
+
+def make_learner(config=CONFIG, wrap=lambda model: model, stage=2):
+    teacher, model = networks(config)
+    return StageLearner(
+        config,
+        stage=stage,
+        total_steps=3,
+        device=torch.device("cpu"),
+        wrapped=wrap(model),
+        teacher=teacher if stage > 1 else None,
+        bank=bank() if stage > 1 else None,
+    )
+
+
+def batch(ranks=(0, 1), step=1):
+    """For each rank: four new images of one identity, four replayed ones of two."""
+    parts = []
+    for rank in ranks:
+        generator = torch.Generator().manual_seed(10 * step + rank)
+        images = torch.randint(0, 256, (8, 3, 32, 16), generator=generator, dtype=torch.uint8)
+        label = torch.tensor([3 + rank] * 4 + [rank, rank, 2, 2])
+        parts.append((images, label, torch.tensor([False] * 4 + [True] * 4)))
+    return Batch(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def test_every_term_is_reported_by_its_name():
+    metrics = make_learner().step(batch(), 1)
+    names = {name.removeprefix("loss/") for name in metrics if name.startswith("loss/")} - {"total"}
+    assert names == set(EVERYTHING.weights())
+    terms = {name: metrics[f"loss/{name}"] for name in names}
+    assert torch.allclose(metrics["loss/total"], weighted_sum(terms, EVERYTHING))
+    assert all(value.isfinite() for value in metrics.values())
+
+
+def test_the_first_stage_looks_at_nothing_old():
+    metrics = make_learner(stage=1).step(batch(), 1)
+    assert {name for name in metrics if name.startswith("loss/")} == {
+        "loss/total", "loss/identity", "loss/triplet", "loss/parts",
+    }  # fmt: skip
+
+
+def test_a_stage_begins_where_the_last_one_ended():
+    """The student is the teacher: logits of known identities and relations agree, but for batch norm's mode."""
+    learner = make_learner(replace(CONFIG, freeze_batch_norm=True))
+    metrics = learner.step(batch(), 1)
+    for name in ("consolidation", "logit_distillation", "relation_distillation"):
+        assert metrics[f"loss/{name}"] == pytest.approx(0, abs=1e-6), name
+    assert learner.step(batch(), 2)["loss/logit_distillation"] > 0
+
+
+def test_the_past_does_not_change():
+    learner = make_learner()
+    remembered = bank()
+    before = {name: value.clone() for name, value in learner.teacher.state_dict().items()}
+    frozen = learner.past.frozen_CD.clone()
+    for step in (1, 2, 3):
+        learner.step(batch(step=step), step)
+    assert all(torch.equal(value, before[name]) for name, value in learner.teacher.state_dict().items())
+    assert torch.equal(learner.past.bank.feature_MD, remembered.feature_MD)
+    assert torch.equal(learner.past.frozen_CD, frozen)
+    assert not torch.equal(learner.module.classifier[:3], frozen[:3]), "the network does"
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    for frozen in (True, False):
+        learner = make_learner(replace(CONFIG, freeze_batch_norm=frozen))
+        before = learner.module.encoder.backbone.bn1.running_mean.clone()
+        learner.step(batch(), 1)
+        assert torch.equal(learner.module.encoder.backbone.bn1.running_mean, before) == frozen
+
+
+def test_only_the_previous_stage_is_in_the_bank_when_that_is_asked_for():
+    learner = make_learner(replace(CONFIG, loss=replace(EVERYTHING, bank="previous")))
+    assert learner.past.bank.stage_M.tolist() == [2, 2]
+
+
+def test_later_stages_learn_more_slowly():
+    config = replace(CONFIG, later_rate=0.1)
+    rates = [make_learner(config, stage=stage).step(batch(), 1)["optimizer/learning_rate"] for stage in (1, 2)]
+    assert rates[1] == pytest.approx(0.1 * rates[0])
+
+
+def test_a_number_that_is_not_finite_stops_the_stage_before_the_update():
+    learner = make_learner()
+    with torch.no_grad():
+        learner.module.encoder.embedding.weight[0, 0] = float("nan")
+    before = {name: value.clone() for name, value in learner.module.state_dict().items() if "running" not in name}
+    with pytest.raises(FloatingPointError, match=r"step 1, rank 0: embedding nan .*stopped before the update"):
+        learner.step(batch(), 1)
+    kept = learner.module.state_dict()
+    assert all(
+        torch.equal(kept[name].nan_to_num(), value.nan_to_num())
+        for name, value in before.items()
+        if "num_batches" not in name
+    )
+
+
+def calm(config):
+    """Plain gradients: AdamW makes a whole step of the last digit of weights whose gradient is rounding error."""
+    return replace(config, optimizer=replace(config.optimizer, weight_decay=0.0))
+
+
+def gradients(learner):
+    return {name: value.grad.clone() for name, value in learner.module.named_parameters()}
+
+
+def one_step(rank, world_size):
+    learner = make_learner(calm(CONFIG), wrap=lambda model: DistributedDataParallel(synchronise_batch_norm(model)))
+    metrics = learner.step(batch((rank,)), 1)
+    return metrics, gradients(learner)
+
+
+def test_two_ranks_have_the_loss_and_the_gradient_of_the_whole_batch(run_ranks):
+    learner = make_learner(calm(CONFIG))
+    expected_metrics = learner.step(batch((0, 1)), 1)
+    expected = gradients(learner)
+    for metrics, found in run_ranks(one_step, 2):
+        for name, value in expected_metrics.items():
+            assert metrics[name] == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
+        for name, value in expected.items():
+            scale = float(value.abs().max()) + 1e-6
+            assert torch.allclose(found[name], value, rtol=1e-3, atol=2e-4 * scale), name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_a_step(name):
+    config = replace(
+        find_recipe(name)(), model=CONFIG.model, batch_identities=2, optimizer=CONFIG.optimizer, use_gpu=False
+    )
+    metrics = make_learner(config).step(batch(), 1)
+    assert {key for key in metrics if key.startswith("loss/")} == {
+        f"loss/{term}" for term in ("total", *config.loss.weights())
+    }
+    assert config.recipe == name
+
+
+def test_recipes_differ_where_they_say():
+    full = find_recipe("lreid-bc")()
+    average = find_recipe("lreid-bc-average")()
+    assert replace(average, recipe="lreid-bc", loss=replace(average.loss, combine="product")) == full
+    assert find_recipe("finetune")().memory.identities == find_recipe("lwf")().memory.identities == 0
+    assert find_recipe("joint")().joint
+    assert len(RECIPES) == 2 * len(FULL_SIZE)
+    with pytest.raises(ValueError, match="did you mean lreid-bc"):
+        find_recipe("lreidbc")
