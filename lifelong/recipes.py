@@ -109,7 +109,7 @@ def tiny(recipe: Callable[[], StageConfig]) -> Callable[[], StageConfig]:
     return small
 
 
-TINY_EPOCHS = 8
+TINY_EPOCHS = 5
 TINY_LATER_RATE = 0.5
 """With so few steps, a tenth of the rate would hardly learn the new dataset."""
 TINY_IDENTITIES = 40

@@ -71,7 +71,7 @@ def describe_stages(found: Mapping[str, SequenceResult], results: Mapping[str, d
             )
             for method, result in found.items()
         ),
-        _gallery(f"{runs}/lreid-bc", found["lreid-bc"].names),
+        _gallery(f"{runs}/lreid-bc"),
     )
     summary = {"lifelong": {method: result["stages"][-1] for method, result in results.items()}}
     return Addition(tiles=tiles, sections=sections, summary=summary)
@@ -95,14 +95,11 @@ def _scores(found: Mapping[str, SequenceResult]) -> Table:
     )
 
 
-def _gallery(run: str, names: tuple[str, ...]) -> Table:
-    stats = Gallery.open(storage.join(run, "gallery")).stats()
+def _gallery(run: str) -> Table:
+    shards = Gallery.open(storage.join(run, "gallery")).manifest.shards
     return Table(
         heading="The gallery that was never extracted again",
-        columns=("shard", "model", "images", "SHA-256"),
-        rows=tuple(
-            (name, shard["models"], f"{shard['rows']:,}", shard["sha256"][:16])
-            for name, shard in zip(names, stats["shards"], strict=True)
-        ),
+        columns=("extracted by the model of", "model", "images", "SHA-256"),
+        rows=tuple((shard.source, *shard.models, f"{shard.num_rows:,}", shard.sha256[:16]) for shard in shards),
         caption="Shards are written once. `python -m lifelong gallery verify` compares their bytes with these hashes.",
     )

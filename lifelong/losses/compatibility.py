@@ -1,7 +1,7 @@
 """The cross-model compatibility loss: new features are drawn to frozen ones that older models extracted.
 
 Confirmed of LReID-BC (Oh and Sim, arXiv 2403.10022, abstract): it is contrastive, and over the replay features of all
-old datasets. Its formula is not available to us; this is the form of specification 2.7.3, near openBCT's.
+old datasets. Its formula is not available to us: this is this project's design (specification 2.7.3), near openBCT's.
 Shapes: A anchors, M remembered features, D embedding size.
 """
 
@@ -33,6 +33,7 @@ def cross_model_compatibility(
             negative = [m for m in range(M) if identity[m] != identity[a]]
             if not positive:
                 continue
+            terms = []
             for p in positive:
                 others = negative + ([p] if form == "sep" else positive)
                 terms.append(-s[p] + log(sum(exp(s[m]) for m in others)))
@@ -59,8 +60,6 @@ def cross_model_compatibility(
         ValueError: If shapes differ, tau is not positive, or the form is unknown.
     """
     _check(anchor_AD, identity_A, bank_MD, identity_M, stage_M, tau, form)
-    if not len(bank_MD) or not len(anchor_AD):
-        return (anchor_AD * 0).sum()
     similarity_AM = functional.normalize(anchor_AD, dim=1) @ functional.normalize(bank_MD.detach(), dim=1).T / tau
     is_positive_AM = identity_A[:, None] == identity_M
     has_positive_A = is_positive_AM.any(dim=1)

@@ -11,7 +11,9 @@ from torch.nn import functional
 def logit_distillation(new_BC: Tensor, old_BC: Tensor, *, temperature: float) -> Tensor:
     """Divergence of the new model's identities from the last model's (Hinton et al., 2015; Li and Hoiem, 2016).
 
-    The definition, as a loop, over the identities that the last model knows::
+    Over the identities that the last model knows: this project's design (specification 2.7.5).
+
+    The definition, as a loop::
 
         for b in range(B):
             p_old = softmax(old[b] / temperature)
@@ -42,7 +44,9 @@ def logit_distillation(new_BC: Tensor, old_BC: Tensor, *, temperature: float) ->
 
 
 def relation_distillation(new_BD: Tensor, old_BD: Tensor, *, tau: float) -> Tensor:
-    """Divergence of who resembles whom in a batch (affinities, as in LSTKC; Xu et al., AAAI 2024).
+    """Divergence of who resembles whom in a batch (the affinity form of LSTKC; Xu et al., AAAI 2024).
+
+    LSTKC also rectifies the old affinities; this project's design does not, and leaves each image itself out.
 
     The definition, as a loop::
 

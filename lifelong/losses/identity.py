@@ -35,23 +35,23 @@ def identity_loss(logit_BC: Tensor, target_B: Tensor, *, smoothing: float) -> Te
     return functional.cross_entropy(logit_BC, target_B, label_smoothing=smoothing)
 
 
-def influence_loss(embedding_BD: Tensor, frozen_CD: Tensor, target_B: Tensor, *, scale: float) -> Tensor:
+def influence_loss(embedding_BD: Tensor, frozen_weight_CD: Tensor, target_B: Tensor, *, scale: float) -> Tensor:
     """Cross-entropy of new embeddings under the last model's classifier (BCT; Shen et al., CVPR 2020, influence loss).
 
     The definition, as a loop::
 
         for b in range(B):
-            logit = [scale * cos(embedding[b], frozen[c]) for c in range(C)]
+            logit = [scale * cos(embedding[b], frozen_weight[c]) for c in range(C)]
             loss[b] = -log_softmax(logit)[target[b]]
         return mean(loss)
 
     Identities that the last model never saw have no row in its classifier; BCT offers its mean feature of each of them
-    in place of one, and that is what `frozen_CD` holds here.
+    in place of one, and that is what `frozen_weight_CD` holds here.
 
     Args:
         embedding_BD: Of the learning model, any norm.
-        frozen_CD: Directions of the identities as the last model has them; no gradient reaches them.
-        target_B: int64, row of `frozen_CD`.
+        frozen_weight_CD: Directions of the identities as the last model has them; no gradient reaches them.
+        target_B: int64, row of `frozen_weight_CD`.
         scale: Multiplies the cosine; unitless, > 0.
 
     Returns:
@@ -60,12 +60,12 @@ def influence_loss(embedding_BD: Tensor, frozen_CD: Tensor, target_B: Tensor, *,
     Raises:
         ValueError: If there are no images, shapes differ, a target is no row, or the scale is not positive.
     """
-    if embedding_BD.shape[1] != frozen_CD.shape[1] or scale <= 0:
+    if embedding_BD.shape[1] != frozen_weight_CD.shape[1] or scale <= 0:
         raise ValueError(
             f"embeddings and classifier need one size and a scale > 0, got {embedding_BD.shape[1]}, "
-            f"{frozen_CD.shape[1]} and {scale}"
+            f"{frozen_weight_CD.shape[1]} and {scale}"
         )
-    direction_CD = functional.normalize(frozen_CD.detach(), dim=1)
+    direction_CD = functional.normalize(frozen_weight_CD.detach(), dim=1)
     logit_BC = scale * functional.normalize(embedding_BD, dim=1) @ direction_CD.T
     _check(logit_BC, target_B)
     return functional.cross_entropy(logit_BC, target_B)

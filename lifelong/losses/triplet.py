@@ -75,9 +75,8 @@ def _hardest(embedding_BD: Tensor, identity_B: Tensor) -> tuple[Tensor, Tensor]:
     """Return the farthest positive's and the nearest negative's distance of each anchor."""
     if identity_B.shape != embedding_BD.shape[:1]:
         raise ValueError(f"{len(embedding_BD)} embeddings need as many identities, got {list(identity_B.shape)}")
-    squared_BB = (embedding_BD[:, None] - embedding_BD[None]).square().sum(dim=2)
-    # The root has no gradient at 0, where equal images and the diagonal are.
-    distance_BB = torch.where(squared_BB > 0, squared_BB, 1.0).sqrt() * (squared_BB > 0)
+    # Its gradient is 0 between equal images. Of differences, not of a product, which is inexact between near ones.
+    distance_BB = torch.cdist(embedding_BD, embedding_BD, compute_mode="donot_use_mm_for_euclid_dist")
     is_same_BB = identity_B[:, None] == identity_B
     is_positive_BB = is_same_BB & ~torch.eye(len(identity_B), dtype=torch.bool, device=identity_B.device)
     has_both_B = is_positive_BB.any(dim=1) & (~is_same_BB).any(dim=1)

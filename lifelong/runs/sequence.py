@@ -1,6 +1,9 @@
 """All stages of a run in order, the gallery that grows with them and is never extracted again, and the scores."""
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from cluster import storage
 from cluster.console import console
@@ -14,6 +17,10 @@ from lifelong.runs.stage import MEMORY, run_stage
 from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json, refuse_other_past
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.initial import read_initial
+
+
+IDENTITIES = 1_000_000
+"""More than any dataset has."""
 
 
 def run_sequence(plan: LifelongPlan, out: str, machine: Machine, *, evaluate: bool = True) -> dict[str, Any]:
@@ -82,6 +89,7 @@ def _store(out: str, plan: LifelongPlan, number: int) -> None:
     """Add the gallery of a stage to what is searched, once; models of a run are declared as they come.
 
     Declaring says that the run was made to be searched like this. Whether it can be is what `promote` judges.
+    Datasets number their people from 1 each; in the gallery, those of stage k are ``k * IDENTITIES + identity``.
     """
     location = storage.join(out, "gallery")
     done = read_done(stage_folder(out, plan, number))
@@ -92,7 +100,8 @@ def _store(out: str, plan: LifelongPlan, number: int) -> None:
         Gallery.create(location, size=features.feature.shape[1], model_fingerprint=fingerprint)
     gallery = Gallery.open(location)
     gallery.declare(fingerprint, note=f"stage {number}, {name}")
-    gallery.add(features, source=name)
+    identity = np.where(features.identity > 0, features.identity + number * IDENTITIES, features.identity)
+    gallery.add(replace(features, identity=identity), source=name)
 
 
 def check_memory(out: str, plan: LifelongPlan, upto: int) -> None:

@@ -19,9 +19,7 @@ def unit(count, size=6, seed=0):
 
 
 def rotation(size=6, seed=5):
-    return torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))[
-        0
-    ]
+    return torch.linalg.qr(unit(size, size, seed))[0]
 
 
 def loss(anchor, bank, anchors=ANCHORS, banked=BANK, stages=STAGES, *, tau=0.1, **options):
@@ -92,6 +90,13 @@ def test_sep_is_below_joint_and_reaches_zero():
     assert loss(*aligned, tau=0.01, form="joint") == pytest.approx(math.log(3))
 
 
+def test_a_bank_of_one_direction_tells_nobody_apart():
+    anchor, bank = unit(5), unit(1, seed=1).expand(7, -1)
+    negatives = [6, 6, 4, 5]  # of each anchor that has positives
+    assert loss(anchor, bank) == pytest.approx(sum(math.log(1 + count) for count in negatives) / 4)
+    assert loss(anchor, bank, form="joint") == pytest.approx(math.log(7))
+
+
 def test_order_and_norms_do_not_count():
     anchor, bank = unit(5), unit(7, seed=1)
     order = [4, 0, 6, 2, 5, 1, 3]
@@ -113,6 +118,7 @@ def test_the_bank_gets_no_gradient_and_keeps_its_bits():
     before = bank.detach().clone()
     loss(anchor, bank).backward()
     assert bank.grad is None
+    assert anchor.grad is not None
     assert torch.equal(bank, before)
     assert anchor.grad[:4].abs().sum() > 0
 
@@ -125,6 +131,9 @@ def test_a_stage_that_keeps_more_does_not_count_more_where_stages_count_alike():
     first, second = (alone[0] + alone[1] + 2 * alone[3]) / 4, alone[2]
     assert torch.allclose(loss(twice, bank, labels, per_stage_mean=True), (first + second) / 2)
     assert torch.allclose(loss(twice, bank, labels), (sum(alone) + alone[3]) / 5)
+    rows = [0, 1, 3, 0, 1, 3, 2]  # all of stage 1 twice
+    doubled = loss(anchor[rows], bank, [ANCHORS[a] for a in rows], per_stage_mean=True)
+    assert torch.allclose(doubled, loss(anchor, bank, ANCHORS[:4], per_stage_mean=True))
 
 
 def test_the_last_stage_of_a_bank():
@@ -143,16 +152,25 @@ def test_single_precision_holds_at_small_temperatures():
     anchor, bank = unit(5).float().requires_grad_(), unit(7, seed=1).float()
     value = loss(anchor, bank, tau=0.01)
     value.backward()
-    assert float(value) == pytest.approx(float(loss(unit(5), unit(7, seed=1), tau=0.01)), rel=1e-4)
+    assert value.item() == pytest.approx(loss(unit(5), unit(7, seed=1), tau=0.01).item(), rel=1e-4)
+    assert anchor.grad is not None
     assert anchor.grad.isfinite().all()
     alone = loss(anchor, bank[:1], [1] * 5, [1], [1], tau=0.01)  # nobody else in the bank
-    assert float(alone) == pytest.approx(0, abs=1e-6)
+    assert alone.item() == pytest.approx(0, abs=1e-6)
+    for sign in (1, -1):  # exp(100) is no float32, and log(exp(-100)) is not either
+        value = loss(sign * bank[:3], bank[:3], range(3), range(3), [1] * 3, tau=0.01)
+        exact = loss(sign * bank[:3].double(), bank[:3].double(), range(3), range(3), [1] * 3, tau=0.01)
+        assert value.item() == pytest.approx(exact.item(), rel=1e-4, abs=1e-6)
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="anchors have 6 components and the bank 4; they must be comparable"):
         loss(unit(5), unit(7, 4))
-    with pytest.raises(ValueError, match="need as many identities and stages"):
+    with pytest.raises(ValueError, match=r"as many identities and stages, got \[4\], \[7\] and \[7\]"):
         loss(unit(5), unit(7), ANCHORS[:4])
+    with pytest.raises(ValueError, match=r"as many identities and stages, got \[5\], \[7\] and \[1\]"):
+        loss(unit(5), unit(7), stages=[1])
     with pytest.raises(ValueError, match="tau must be > 0 and form sep or joint, got 0 and 'sep'"):
         loss(unit(5), unit(7), tau=0)
+    with pytest.raises(ValueError, match="form sep or joint, got 0.1 and 'both'"):
+        loss(unit(5), unit(7), form="both")

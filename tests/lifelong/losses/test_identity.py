@@ -46,6 +46,7 @@ def test_influence_moves_the_new_model_alone():
     embedding, frozen = make(4, 6)[0].requires_grad_(), make(3, 6, seed=1)[0].requires_grad_()
     influence_loss(embedding, frozen, torch.tensor([0, 2, 2, 1]), scale=16).backward()
     assert frozen.grad is None
+    assert embedding.grad is not None
     assert embedding.grad.abs().sum() > 0
 
 
@@ -71,6 +72,10 @@ def test_what_does_not_fit_is_refused():
     logit, target = make(3, 4)
     with pytest.raises(ValueError, match="targets must be 0 to 3, got 4 to 4"):
         identity_loss(logit, torch.tensor([4, 4, 4]), smoothing=0.1)
+    with pytest.raises(ValueError, match="targets must be 0 to 3, got -1 to 2"):
+        influence_loss(logit, logit[[0, 1, 2, 0]], torch.tensor([2, -1, 0]), scale=16)
+    with pytest.raises(ValueError, match=r"0 images need as many targets and at least one, got \[0\]"):
+        identity_loss(logit[:0], target[:0], smoothing=0.1)
     with pytest.raises(ValueError, match=r"3 images need as many targets and at least one, got \[2\]"):
         identity_loss(logit, target[:2], smoothing=0.1)
     with pytest.raises(ValueError, match=r"smoothing must be in \[0, 1\), got 1"):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from lifelong.losses.triplet import batch_hard_triplet, soft_batch_hard_triplet
 
@@ -43,12 +44,35 @@ def test_a_right_angle():
     assert batch_hard_triplet(embedding, identity, margin=0.0) == 0
 
 
+def test_with_one_pair_each_way_it_is_the_librarys_triplet():
+    embedding, identity = make([1, 1, 2])
+    a, b, c = embedding[:, None]
+    expected = (
+        functional.triplet_margin_loss(a, b, c, 0.3, eps=0) + functional.triplet_margin_loss(b, a, c, 0.3, eps=0)
+    ) / 2
+    assert torch.allclose(batch_hard_triplet(embedding, identity, margin=0.3), expected)
+
+
+def test_at_equal_distances_the_soft_form_is_the_log_of_two_and_the_hinge_its_margin():
+    axes = torch.eye(4, dtype=torch.float64)
+    identity = torch.tensor([1, 1, 2, 2])
+    assert soft_batch_hard_triplet(axes, identity, target=0.9) == pytest.approx(math.log(2))
+    assert batch_hard_triplet(axes, identity, margin=0.3) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_feature_that_is_no_number_shows(kind):
+    embedding, identity = make([1, 1, 2, 2])
+    embedding[0, 0] = torch.nan
+    assert LOSSES[kind](embedding, identity).isnan()
+
+
 def test_the_soft_form_is_least_where_it_says():
     """At a gap of log(target / (1 - target)) between the two distances."""
 
     def at(gap):
         embedding = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0 + gap]], dtype=torch.float64)
-        return float(soft_batch_hard_triplet(embedding[[0, 1, 2]], torch.tensor([1, 1, 2]), target=0.7))
+        return float(soft_batch_hard_triplet(embedding, torch.tensor([1, 1, 2]), target=0.7))
 
     best = math.log(0.7 / 0.3)
     entropy = -0.7 * math.log(0.7) - 0.3 * math.log(0.3)
@@ -83,6 +107,7 @@ def test_gradients(kind):
     assert torch.autograd.gradcheck(lambda e: LOSSES[kind](e, identity), embedding.requires_grad_())
     same = torch.zeros(4, 3, requires_grad=True)
     LOSSES[kind](same, torch.tensor([1, 1, 2, 2])).backward()
+    assert same.grad is not None
     assert same.grad.isfinite().all(), "equal images have no direction to go, and no NaN"
 
 
@@ -94,3 +119,5 @@ def test_what_does_not_fit_is_refused():
         batch_hard_triplet(embedding, identity, margin=-1)
     with pytest.raises(ValueError, match=r"target must be in \(0.5, 1\), got 0.5"):
         soft_batch_hard_triplet(embedding, identity, target=0.5)
+    with pytest.raises(ValueError, match=r"target must be in \(0.5, 1\), got 1"):
+        soft_batch_hard_triplet(embedding, identity, target=1)

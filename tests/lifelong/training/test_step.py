@@ -14,6 +14,7 @@ from lifelong.training.step import Batch, StageLearner
 from pretrain.collectives import synchronise_batch_norm
 from pretrain.config import ModelConfig, OptimizerConfig
 from pretrain.models.encoder import make_encoder
+from pretrain.runs.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EVERYTHING = LossConfig(
@@ -170,6 +171,19 @@ def test_two_ranks_have_the_loss_and_the_gradient_of_the_whole_batch(run_ranks):
         for name, value in expected.items():
             scale = float(value.abs().max()) + 1e-6
             assert torch.allclose(found[name], value, rtol=1e-3, atol=2e-4 * scale), name
+
+
+def test_a_resumed_stage_equals_one_that_was_never_stopped_bit_by_bit(tmp_path):
+    whole = make_learner()
+    for step in (1, 2):
+        whole.step(batch(step=step), step)
+    save_checkpoint(str(tmp_path), whole, 2)
+    whole.step(batch(step=3), 3)
+    resumed = make_learner()
+    assert load_checkpoint(str(tmp_path), resumed) == 2
+    resumed.step(batch(step=3), 3)
+    found, expected = resumed.module.state_dict(), whole.module.state_dict()
+    assert {name for name in expected if not torch.equal(found[name], expected[name])} == set()
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,0 +1,206 @@
+"""A whole run in this process: what it leaves, what never changes, how it goes on and what it refuses."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from evaluation.features.parquet import read_parquet
+from lifelong.gallery.gallery import Gallery
+from lifelong.memory.store import read_exemplars
+from lifelong.runs.files import copy_run, read_done, read_plan, stage_folder
+from lifelong.runs.local import LocalMachine
+from lifelong.runs.promotion import promote
+from lifelong.runs.sequence import run_sequence
+from lifelong.training.job import read_images, read_network
+from pretrain.models.directory import load_embedder
+from tests.lifelong.runs.runs import plan_of, write_domains
+
+
+class Counting(LocalMachine):
+    """Counts trainings; fails before one of them, as a machine that goes away does."""
+
+    def __init__(self, fails_at=0):
+        self.trained = []
+        self.fails_at = fails_at
+
+    def train(self, job, *, steps):
+        if job.stage == self.fails_at:
+            raise RuntimeError("the machine is gone")
+        self.trained.append(job.stage)
+        return super().train(job, steps=steps)
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("domains")
+    write_domains(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(domains, tmp_path_factory):
+    """Two stages, and the hashes of all that the first one left."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    plan = plan_of(domains, "north", "south", unseen=(str(domains / "east"),))
+    run_sequence(replace(plan, stages=plan.stages[:1]), str(out), LocalMachine())
+    before = hashes(out)
+    return out, plan, before, run_sequence(plan, str(out), LocalMachine())
+
+
+def hashes(folder):
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_results_are_the_four_scores_of_each_stage_and_the_table(finished):
+    out, _, _, result = finished
+    assert json.loads((out / "results.json").read_text()) == result
+    assert [stage["name"] for stage in result["stages"]] == ["north", "south"]
+    for stage in result["stages"]:
+        for name in ("bc", "reindex", "old", "frozen"):
+            assert {0 <= stage[name][score] <= 1 for score in ("mAP", "rank1")} == {True}
+    first = result["stages"][0]
+    assert first["bc"] == first["reindex"] == first["old"] == first["frozen"]
+    assert np.array(result["table"]["mAP"]).shape == (2, 2)
+    assert set(result["unseen"]) == {"north", "south"}
+    assert "north" in (out / "results.md").read_text()
+
+
+def test_nothing_that_an_earlier_stage_left_is_written_again(finished):
+    """Its gallery, its memory and its model keep their bytes; what sums up the run grows."""
+    out, _, before, _ = finished
+    after = hashes(out)
+    changed = {name for name, value in before.items() if after.get(name) != value}
+    assert {name for name in changed if not name.startswith("gallery/")} <= {"plan.json", "results.json", "results.md"}
+    assert [name for name in changed if name.startswith("gallery/shards")] == []
+    kept = [name for name in before if name.startswith(("features/north", "stages/01", "gallery/shards"))]
+    assert len(kept) >= 6
+
+
+def test_the_memory_holds_images_and_features_of_the_model_of_its_stage(finished):
+    out, plan, _, _ = finished
+    folder = stage_folder(str(out), plan, 2)
+    done = read_done(folder)
+    memory = read_exemplars(f"{folder}/memory.parquet", sha256=done["memory_sha256"])
+    assert len(memory) == done["memory_images"] == 6 * 2
+    assert set(memory.stage) == {2}
+    assert set(memory.label) == set(range(6, 12)), "numbered on after the six people of the first stage"
+    assert set(memory.model_fingerprint) == {done["model_fingerprint"]}
+    assert Path(memory.path[0]).read_bytes() == memory.image[0]
+    embedder = load_embedder(f"{folder}/model")
+    image = cv2.cvtColor(cv2.imdecode(np.frombuffer(memory.image[0], np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    assert np.allclose(embedder.embed([image])[0], memory.feature[0], atol=1e-5)
+
+
+def test_the_gallery_has_each_domain_by_its_own_model(finished):
+    out, plan, _, _ = finished
+    gallery = Gallery.open(str(out / "gallery"))
+    gallery.verify()
+    features = gallery.features()
+    fingerprints = [read_done(stage_folder(str(out), plan, number))["model_fingerprint"] for number in (1, 2)]
+    assert fingerprints[0] != fingerprints[1]
+    assert [(features.model_fingerprint == one).sum() for one in fingerprints] == [24, 24]
+    stored = read_parquet(str(out / "features/north/by-01.parquet")).select("gallery")
+    assert np.allclose(features.feature[features.model_fingerprint == fingerprints[0]], stored.feature, atol=1e-6)
+
+
+def test_the_same_command_again_trains_nothing(finished):
+    out, plan, _, result = finished
+    machine = Counting()
+    assert run_sequence(plan, str(out), machine) == result
+    assert machine.trained == []
+
+
+def test_a_run_that_stopped_goes_on_with_the_stage_that_is_missing(domains, tmp_path, finished):
+    plan = finished[1]
+    with pytest.raises(RuntimeError, match="gone"):
+        run_sequence(plan, str(tmp_path / "run"), Counting(fails_at=2))
+    machine = Counting()
+    result = run_sequence(plan, str(tmp_path / "run"), machine)
+    assert machine.trained == [2]
+    assert result == finished[3], "the same as the run that was never stopped"
+
+
+def test_a_copy_goes_on_with_another_method(domains, tmp_path, finished):
+    copy_run(str(finished[0]), str(tmp_path / "copy"))
+    old = read_plan(str(tmp_path / "copy"))
+    other = plan_of(domains, "east", recipe="finetune").stages
+    with pytest.raises(ValueError, match="share the name 'east'"):
+        replace(old, stages=(*old.stages, *other))
+    longer = replace(old, stages=(*old.stages, replace(other[0], name="far-east")))
+    machine = Counting()
+    result = run_sequence(longer, str(tmp_path / "copy"), machine)
+    assert machine.trained == [3]
+    assert len(result["stages"]) == 3
+    assert result["stages"][:2] == finished[3]["stages"]
+    assert len(read_plan(str(finished[0])).stages) == 2
+    with pytest.raises(ValueError, match="is not empty; give another --out"):
+        copy_run(str(finished[0]), str(tmp_path / "copy"))
+
+
+def test_a_memory_that_changed_stops_the_run(domains, tmp_path, finished):
+    copy_run(str(finished[0]), str(tmp_path / "copy"))
+    memory = tmp_path / "copy/stages/01-north/memory.parquet"
+    data = bytearray(memory.read_bytes())
+    data[len(data) // 2] ^= 1
+    memory.write_bytes(data)
+    with pytest.raises(ValueError, match=r"memory\.parquet.*changed since it was written"):
+        run_sequence(finished[1], str(tmp_path / "copy"), Counting())
+
+
+def test_other_settings_and_other_folders_are_refused(domains, tmp_path, finished):
+    out, plan, _, _ = finished
+    with pytest.raises(ValueError, match=r"stage north of the run has other settings \(config\.seed: 0 -> 5\)"):
+        run_sequence(plan_of(domains, "north", "south", unseen=plan.unseen, seed=5), str(out), Counting())
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"holds other files and no plan\.json of a run"):
+        run_sequence(plan, str(tmp_path), Counting())
+    machine = Counting()
+    missing = replace(plan, stages=(plan.stages[0], replace(plan.stages[1], dataset=str(domains / "west"))))
+    with pytest.raises(ValueError, match="west: no such dataset folder"):
+        run_sequence(missing, str(tmp_path / "new"), machine)
+    assert machine.trained == [], "found before anything is trained"
+
+
+def test_joint_training_sees_all_images_so_far(domains, tmp_path):
+    plan = plan_of(domains, "north", "south", "east", recipe="joint")
+    run_sequence(plan, str(tmp_path / "run"), LocalMachine(), evaluate=False)
+    images = read_images(stage_folder(str(tmp_path / "run"), plan, 3))
+    assert np.bincount(images.label).tolist() == [4] * 18
+    assert len(set(images.path)) == 72
+    assert read_done(stage_folder(str(tmp_path / "run"), plan, 3))["memory_images"] == 0
+
+
+def test_a_run_begins_with_the_weights_that_it_was_given(domains, tmp_path, finished):
+    given = str(finished[0] / "stages/01-north/model")
+    plan = plan_of(domains, "east", start=given)
+    run_sequence(plan, str(tmp_path / "run"), LocalMachine(), evaluate=False)
+    begun = read_network(f"{stage_folder(str(tmp_path / 'run'), plan, 1)}/start.safetensors")
+    weights = load_embedder(given).encoder.state_dict()
+    assert all((begun[f"encoder.{name}"] == value).all() for name, value in weights.items())
+
+
+def test_the_gate_says_by_how_much(finished, tmp_path):
+    out, plan, _, result = finished
+    table, own = np.array(result["table"]["mAP"], float), result["own"]["mAP"]
+    gain, forgetting = table[1][0] - table[0][0], table[0][0] - own[1][0]
+    gallery = Gallery.create(str(tmp_path / "gallery"), size=8, model_fingerprint="other")
+    fingerprint = read_done(stage_folder(str(out), plan, 2))["model_fingerprint"]
+    options = {"stage": 0, "max_forgetting": max(forgetting, 0) + 0.01, "gallery": str(tmp_path / "gallery")}
+    with pytest.raises(ValueError, match="stage 2, south, is not promoted: .*north"):
+        promote(str(out), **{**options, "tolerance": max(0, -gain - 1e-6), "max_forgetting": 0.0} if gain < 0 else {
+            **options, "tolerance": 0.0, "max_forgetting": max(0.0, forgetting - 1e-6)
+        })  # fmt: skip
+    assert not (out / "promoted.json").exists()
+    promoted = promote(str(out), **options, tolerance=max(0, -gain) + 0.01)
+    assert promoted["model_fingerprint"] == fingerprint
+    assert json.loads((out / "promoted.json").read_text()) == promoted
+    assert fingerprint in Gallery.open(gallery.location).stats().models
+    (out / "promoted.json").unlink()
+    with pytest.raises(ValueError, match="has finished stages 1 to 2, got --stage 3"):
+        promote(str(out), **{**options, "stage": 3}, tolerance=0.0)

@@ -1,0 +1,76 @@
+"""Stages on Ray: the same network as in one process, and a worker that dies."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import lifelong.train
+from lifelong.runs.files import stage_folder
+from lifelong.runs.local import LocalMachine
+from lifelong.runs.sequence import run_sequence
+from lifelong.train import RayMachine, train_loop
+from lifelong.training.job import read_network
+from lifelong.training.step import StageLearner
+from pretrain.runs.metrics import read_metrics
+from tests.lifelong.runs.runs import plan_of, write_domains
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_thread")]
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("domains")
+    write_domains(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(domains, tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("local") / "run")
+    plan = plan_of(domains, "north", "south")
+    return plan, out, run_sequence(plan, out, LocalMachine())
+
+
+def dies_once_in_stage_two(marker: Path):
+    """The real loop in a worker that ends its process, as a machine that goes away does, once, after a checkpoint."""
+
+    def loop(settings):
+        take_step = StageLearner.step
+
+        def fragile(self, batch, number):
+            if self.stage == 2 and number == 5 and not marker.exists():
+                marker.touch()
+                os._exit(1)
+            return take_step(self, batch, number)
+
+        StageLearner.step = fragile
+        train_loop(settings)
+
+    return loop
+
+
+def test_ray_trains_what_one_process_trains_also_when_a_worker_dies(
+    ray_cluster: None, local, domains: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan, expected_run, expected = local
+    monkeypatch.setattr(lifelong.train, "train_loop", dies_once_in_stage_two(tmp_path / "died"))
+    out = str(tmp_path / "run")
+    result = run_sequence(plan, out, RayMachine())
+    assert (tmp_path / "died").exists()
+    for number in (1, 2):
+        found, wanted = (
+            read_network(f"{stage_folder(run, plan, number)}/network.safetensors") for run in (out, expected_run)
+        )
+        for name, value in wanted.items():
+            assert torch.allclose(found[name].float(), value.float(), atol=1e-4), (number, name)
+        steps = [record["step"] for record in read_metrics(stage_folder(out, plan, number))]
+        assert steps == list(range(1, 7))
+    assert result["stages"][1]["bc"]["mAP"] == pytest.approx(expected["stages"][1]["bc"]["mAP"], abs=0.02)
+
+
+def test_a_plan_that_does_not_fit_is_refused(ray_cluster: None, domains: Path, tmp_path: Path):
+    plan = plan_of(domains, "north", batch_identities=400, workers=400, epochs=100)
+    with pytest.raises(ValueError, match=r"needs 402 CPUs .* 400 x 1 for training workers \(--workers"):
+        run_sequence(plan, str(tmp_path / "run"), RayMachine())

@@ -1,0 +1,77 @@
+"""First weights: random, a model directory, and safetensors files under other code bases' names."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pretrain.config import ModelConfig
+from pretrain.models.directory import write_model
+from pretrain.models.encoder import make_encoder
+from pretrain.models.initial import PREFIXES, model_config_of, read_initial
+
+TINY = ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16)
+RESNET = ModelConfig(architecture="resnet18", embedding_size=8, height=64, width=32)
+
+
+def backbone(config, prefix):
+    """A trained backbone as others save it, with a classifier beside it."""
+    state = make_encoder(config, seed=7).state_dict()
+    renamed = {
+        prefix + name.removeprefix("backbone."): value.contiguous()
+        for name, value in state.items()
+        if name.startswith("backbone.") and not name.endswith("num_batches_tracked")
+    }
+    return state, renamed | {f"{prefix}fc.weight": torch.zeros(1000, 3)}
+
+
+def test_without_a_place_weights_are_random_by_the_seed():
+    tensors, config = read_initial("", TINY, seed=3)
+    expected = make_encoder(TINY, seed=3).state_dict()
+    assert config == TINY
+    assert all(torch.equal(value, expected[name]) for name, value in tensors.items())
+
+
+def test_a_model_directory_says_its_own_architecture(tmp_path):
+    state = {name: value.contiguous() for name, value in make_encoder(TINY, seed=5).state_dict().items()}
+    write_model(state, TINY, str(tmp_path / "model"), recipe="test", step=0, card="")
+    tensors, config = read_initial(str(tmp_path / "model"), RESNET, seed=0)
+    assert config == TINY == model_config_of(str(tmp_path / "model"), RESNET)
+    assert all(torch.equal(value, state[name]) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_backbone_under_any_usual_name(tmp_path, prefix):
+    state, renamed = backbone(RESNET, prefix)
+    path = str(tmp_path / "r18.safetensors")
+    save_file(renamed, path)
+    tensors, config = read_initial(path, RESNET, seed=3)
+    assert config == RESNET == model_config_of(path, RESNET)
+    for name, value in tensors.items():
+        if name.startswith("backbone.") and not name.endswith("num_batches_tracked"):
+            assert torch.equal(value, state[name]), name
+    assert torch.equal(tensors["embedding.weight"], make_encoder(RESNET, seed=3).embedding.weight), "not in the file"
+
+
+def test_the_embedding_layer_is_taken_where_it_fits(tmp_path):
+    state = {name: value.contiguous() for name, value in make_encoder(TINY, seed=7).state_dict().items()}
+    path = str(tmp_path / "whole.safetensors")
+    save_file(state, path)
+    assert torch.equal(read_initial(path, TINY, seed=0)[0]["embedding.weight"], state["embedding.weight"])
+    wider = ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16)
+    assert read_initial(path, wider, seed=0)[0]["embedding.weight"].shape == (16, 512)
+
+
+def test_what_is_no_backbone_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no usable safetensors file"):
+        read_initial(str(tmp_path / "absent.safetensors"), TINY, seed=0)
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    with pytest.raises(ValueError, match="no usable safetensors file"):
+        read_initial(str(tmp_path / "torn.safetensors"), TINY, seed=0)
+    save_file(backbone(RESNET, "")[1], tmp_path / "r18.safetensors")
+    with pytest.raises(ValueError, match=r"the first that is absent is .*: is it of another architecture"):
+        read_initial(str(tmp_path / "r18.safetensors"), TINY, seed=0)
+    _, renamed = backbone(TINY, "")
+    renamed["conv1.weight"] = torch.zeros(3, 3)
+    save_file(renamed, tmp_path / "bent.safetensors")
+    with pytest.raises(ValueError, match=r"conv1\.weight is \[3, 3\] and tiny has \[16, 3, 3, 3\]"):
+        read_initial(str(tmp_path / "bent.safetensors"), TINY, seed=0)
