@@ -105,10 +105,16 @@ def test_maths_is_pure():
         assert f"pretrain/ingest/{name}.py" in names
     for name in ("counting", "average_precision", "draws", "retrieval", "rank_list", "distances", "bootstrap"):
         assert f"evaluation/metrics/{name}.py" in names
+    for name in ("measures", "joint", "verdict"):
+        assert f"evaluation/compatibility/{name}.py" in names
     for name in ("qaconv", "tlift", "reranking", "histogram", "scoring/ranking", "scoring/scores"):
         assert f"evaluation/{name}.py" in names
-    for name in ("matching", "sampling"):
+    for name in ("identity", "triplet", "compatibility", "distillation", "parts"):
+        assert f"lifelong/losses/{name}.py" in names
+    for name in ("matching", "sampling", "stages", "memory/selection", "memory/store", "gallery/gallery"):
         assert f"lifelong/{name}.py" in names
+    for name in ("model", "objective", "step", "feed", "job"):
+        assert f"lifelong/training/{name}.py" in names
     for name in ("storage", "resources", "console", "values"):
         assert f"cluster/{name}.py" in names
 

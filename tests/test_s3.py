@@ -15,6 +15,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from pretrain.models.directory import load_embedder
 from tests.evaluation.people import write_market
+from tests.lifelong.runs.runs import write_domains
 from tests.pretrain.ingest.films import write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -135,3 +136,26 @@ def test_from_videos_to_a_model_and_its_scores(store: Store, tmp_path: Path):
     report = f"report s3://{BUCKET}/features/one.parquet --out s3://{BUCKET}/report.html {options}"
     assert store.run("evaluation", report)["scores"]["one"]["mAP"] > 0
     assert store.keys("report.html") == ["report.html"]
+
+
+@pytest.mark.ray
+def test_lifelong_stages_and_their_gallery(store: Store, tmp_path: Path):
+    write_domains(tmp_path)
+    for path in tmp_path.rglob("*.png"):
+        store.client().upload_file(str(path), BUCKET, f"domains/{path.relative_to(tmp_path).as_posix()}")
+    domains, run = f"s3://{BUCKET}/domains", f"s3://{BUCKET}/lifelong"
+    line = (
+        f"run lreid-bc-tiny --stage {domains}/north --stage {domains}/south --out {run} --epochs 1 "
+        "--batch-identities 4 --model.height 32 --model.width 16 --model.embedding-size 8"
+    )
+    result = store.run("lifelong", line)
+    assert [stage["name"] for stage in result["stages"]] == ["north", "south"]
+    before = {key for key in store.keys("lifelong/") if key.startswith(("lifelong/stages", "lifelong/features"))}
+    assert "lifelong/stages/02-south/memory.parquet" in before
+    assert store.run("lifelong", line) == result, "the same again is done already"
+    promoted = store.run("lifelong", f"promote {run} --tolerance 1 --max-forgetting 1 --gallery {run}/gallery")
+    assert promoted["stage"] == 2
+    verified = store.run("lifelong", f"gallery verify {run}/gallery")
+    assert verified["items"] == 48
+    hits = store.run("lifelong", f"gallery search {run}/gallery {run}/features/north/by-02.parquet -k 3")
+    assert hits

@@ -11,7 +11,7 @@
                        done.json           written last: fingerprints, hashes, counts
     RUN/features/NAME/by-01.parquet        queries and gallery of a dataset by the model of a stage
     RUN/gallery/                           what is searched: every dataset's gallery, by the model of its own stage
-    RUN/results.json, results.md           what is measured of all of it
+    RUN/results.json, results.md, results.svg   what is measured of all of it: values, tables, heat map
 """
 
 from dataclasses import replace

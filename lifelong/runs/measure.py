@@ -6,6 +6,7 @@ from typing import Any
 
 from cluster import storage
 from cluster.console import console
+from evaluation.compatibility.chart import table_chart
 from evaluation.compatibility.markdown import to_markdown
 from evaluation.compatibility.protocol import Split, evaluate_stages, evaluate_unseen
 from evaluation.compatibility.results import to_json
@@ -17,6 +18,9 @@ from evaluation.features.table import Features
 from lifelong.runs.files import features_file, model_folder, read_done, stage_folder
 from lifelong.runs.local import Machine
 from lifelong.stages import LifelongPlan, named
+
+MOST_IN_A_CHART = 12
+"""Stages; more cannot be read in a heat map, and the tables have them all."""
 
 
 def extract(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None:
@@ -59,7 +63,7 @@ def stored_gallery(run: str, plan: LifelongPlan, number: int) -> Features:
 
 
 def measure(run: str, plan: LifelongPlan, *, upto: int | None = None) -> SequenceResult:
-    """Score all stages so far under the joint protocol, and write ``results.json`` and ``results.md``.
+    """Score all stages so far under the joint protocol, and write values, tables and a heat map (``results.*``).
 
     Args:
         run: Location of the run.
@@ -92,4 +96,6 @@ def measure(run: str, plan: LifelongPlan, *, upto: int | None = None) -> Sequenc
         result = replace(result, unseen=evaluate_unseen(unseen, source(unseen), models=names))
     storage.write_json(storage.join(run, "results.json"), to_json(result))
     storage.write_bytes(storage.join(run, "results.md"), to_markdown(result).encode())
+    if number <= MOST_IN_A_CHART:
+        storage.write_bytes(storage.join(run, "results.svg"), table_chart(result).encode())
     return result

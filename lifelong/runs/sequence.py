@@ -18,7 +18,6 @@ from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json, refuse_o
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.initial import read_initial
 
-
 IDENTITIES = 1_000_000
 """More than any dataset has."""
 

@@ -46,10 +46,7 @@ def test_a_right_angle():
 
 def test_with_one_pair_each_way_it_is_the_librarys_triplet():
     embedding, identity = make([1, 1, 2])
-    a, b, c = embedding[:, None]
-    expected = (
-        functional.triplet_margin_loss(a, b, c, 0.3, eps=0) + functional.triplet_margin_loss(b, a, c, 0.3, eps=0)
-    ) / 2
+    expected = functional.triplet_margin_loss(embedding[[0, 1]], embedding[[1, 0]], embedding[[2, 2]], 0.3, eps=0)
     assert torch.allclose(batch_hard_triplet(embedding, identity, margin=0.3), expected)
 
 
@@ -89,6 +86,13 @@ def test_moves_and_the_order_of_images_do_not_matter(kind):
     assert torch.allclose(LOSSES[kind](embedding @ rotation + 3, identity), expected)
     assert torch.allclose(LOSSES[kind](embedding[order], identity[order]), expected)
     assert torch.allclose(LOSSES[kind](embedding, 7 - identity), expected)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_near_images_far_from_the_origin_are_told_apart_in_single_precision(kind):
+    embedding, identity = make([1, 1, 2, 2])
+    far = (1000 + embedding).float()
+    assert LOSSES[kind](far, identity).item() == pytest.approx(LOSSES[kind](far.double(), identity).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", LOSSES)

@@ -69,6 +69,7 @@ def test_results_are_the_four_scores_of_each_stage_and_the_table(finished):
     assert np.array(result["table"]["mAP"]).shape == (2, 2)
     assert set(result["unseen"]) == {"north", "south"}
     assert "north" in (out / "results.md").read_text()
+    assert "<svg" in (out / "results.svg").read_text()
 
 
 def test_nothing_that_an_earlier_stage_left_is_written_again(finished):
@@ -76,7 +77,9 @@ def test_nothing_that_an_earlier_stage_left_is_written_again(finished):
     out, _, before, _ = finished
     after = hashes(out)
     changed = {name for name, value in before.items() if after.get(name) != value}
-    assert {name for name in changed if not name.startswith("gallery/")} <= {"plan.json", "results.json", "results.md"}
+    assert {name for name in changed if not name.startswith("gallery/")} <= {
+        "plan.json", "results.json", "results.md", "results.svg",
+    }  # fmt: skip
     assert [name for name in changed if name.startswith("gallery/shards")] == []
     kept = [name for name in before if name.startswith(("features/north", "stages/01", "gallery/shards"))]
     assert len(kept) >= 6
@@ -192,7 +195,7 @@ def test_the_gate_says_by_how_much(finished, tmp_path):
     gallery = Gallery.create(str(tmp_path / "gallery"), size=8, model_fingerprint="other")
     fingerprint = read_done(stage_folder(str(out), plan, 2))["model_fingerprint"]
     options = {"stage": 0, "max_forgetting": max(forgetting, 0) + 0.01, "gallery": str(tmp_path / "gallery")}
-    with pytest.raises(ValueError, match="stage 2, south, is not promoted: .*north"):
+    with pytest.raises(ValueError, match=r"stage 2, south, is not promoted: .*north"):
         promote(str(out), **{**options, "tolerance": max(0, -gain - 1e-6), "max_forgetting": 0.0} if gain < 0 else {
             **options, "tolerance": 0.0, "max_forgetting": max(0.0, forgetting - 1e-6)
         })  # fmt: skip
