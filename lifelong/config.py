@@ -34,6 +34,9 @@ class LossConfig:
     """Whose frozen features are matched: of all earlier stages, or of the last one."""
     per_stage_mean: bool = False
     """Whether every earlier stage counts alike in the compatibility loss, however many images it keeps."""
+    rivals: bool = False
+    """Whether other people in the batch, as the new model sees them, are negatives of the compatibility loss too: a
+    gallery of many models holds them beside stored features."""
     targets: Literal["stored", "teacher"] = "stored"
     """stored: features as each stage's own model gave them. teacher: recomputed by the last model."""
     influence: float = 0.0

@@ -62,6 +62,11 @@ def lreid_bc_no_compatibility() -> StageConfig:
     return _method("lreid-bc-no-compatibility", replace(FULL, compatibility=0.0))
 
 
+def lreid_bc_rivals() -> StageConfig:
+    """lreid-bc, whose compatibility loss also has new features of other people among its negatives (as RACT)."""
+    return _method("lreid-bc-rivals", replace(FULL, rivals=True))
+
+
 def lreid_bc_no_parts() -> StageConfig:
     """Ablation of lreid-bc: without parts and their consolidation."""
     return _method("lreid-bc-no-parts", replace(FULL, parts=0.0, consolidation=0.0))
@@ -81,6 +86,7 @@ FULL_SIZE = (
     bct,
     lreid_bc,
     lreid_bc_no_compatibility,
+    lreid_bc_rivals,
     lreid_bc_no_parts,
     lreid_bc_average,
 )

@@ -22,6 +22,7 @@ def cross_model_compatibility(
     tau: float,
     form: Literal["sep", "joint"] = "sep",
     per_stage_mean: bool = False,
+    rivals: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Contrast new features of remembered people with the frozen features of everybody remembered.
 
@@ -33,10 +34,11 @@ def cross_model_compatibility(
             negative = [m for m in range(M) if identity[m] != identity[a]]
             if not positive:
                 continue
+            rival = [cos(anchor[a], rivals[e]) / tau for e in range(E) if identity[e] != identity[a]]  # where given
             terms = []
             for p in positive:
                 others = negative + ([p] if form == "sep" else positive)
-                terms.append(-s[p] + log(sum(exp(s[m]) for m in others)))
+                terms.append(-s[p] + log(sum(exp(s[m]) for m in others) + sum(exp(r) for r in rival)))
             loss[a] = mean(terms)
         return mean(loss)  # per_stage_mean: of each stage's anchors first, then over the stages
 
@@ -52,6 +54,10 @@ def cross_model_compatibility(
         tau: Divides the cosine; unitless, > 0.
         form: Whether each positive stands alone beside the negatives, or with the other positives.
         per_stage_mean: Whether stages count alike, however many anchors they have.
+        rivals: Features [E, D] of the learning model and their identities [E], which stand among the negatives with
+            gradient. A mixed gallery holds features of the newest model too, and features of one model are nearer to
+            each other than to another model's: without them, a query finds strangers of its own model first. (New-new
+            negatives are the idea of regression-alleviating training, RACT; OpenCompatible's `contra_ract`.)
 
     Returns:
         Scalar, in nats; 0 with a gradient of 0 if the bank is empty or no anchor has a positive.
@@ -60,18 +66,26 @@ def cross_model_compatibility(
         ValueError: If shapes differ, tau is not positive, or the form is unknown.
     """
     _check(anchor_AD, identity_A, bank_MD, identity_M, stage_M, tau, form)
-    similarity_AM = functional.normalize(anchor_AD, dim=1) @ functional.normalize(bank_MD.detach(), dim=1).T / tau
+    unit_AD = functional.normalize(anchor_AD, dim=1)
+    similarity_AM = unit_AD @ functional.normalize(bank_MD.detach(), dim=1).T / tau
     is_positive_AM = identity_A[:, None] == identity_M
     has_positive_A = is_positive_AM.any(dim=1)
     if not has_positive_A.any():
         return (anchor_AD * 0).sum()
     similarity_AM, is_positive_AM = similarity_AM[has_positive_A], is_positive_AM[has_positive_A]
+    # Finite, and so far below every cosine that its exponential is 0: an anchor may have no negatives.
+    least = torch.finfo(similarity_AM.dtype).min / 4
+    negative_AN = similarity_AM.masked_fill(is_positive_AM, least)
+    if rivals is not None:
+        rival_ED, identity_E = rivals
+        similarity_AE = (unit_AD @ functional.normalize(rival_ED, dim=1).T / tau)[has_positive_A]
+        is_own_AE = (identity_A[:, None] == identity_E)[has_positive_A]
+        negative_AN = torch.cat([negative_AN, similarity_AE.masked_fill(is_own_AE, least)], dim=1)
+    log_negative_A1 = negative_AN.logsumexp(dim=1, keepdim=True)
     if form == "joint":
-        log_sum_AM = similarity_AM.logsumexp(dim=1, keepdim=True)
+        log_positive_A1 = similarity_AM.masked_fill(~is_positive_AM, least).logsumexp(dim=1, keepdim=True)
+        log_sum_AM = torch.logaddexp(log_positive_A1, log_negative_A1)
     else:
-        # Finite, and so far below every cosine that its exponential is 0: an anchor may have no negatives.
-        least = torch.finfo(similarity_AM.dtype).min / 4
-        log_negative_A1 = similarity_AM.masked_fill(is_positive_AM, least).logsumexp(dim=1, keepdim=True)
         log_sum_AM = torch.logaddexp(similarity_AM, log_negative_A1)
     term_AM = (log_sum_AM - similarity_AM) * is_positive_AM
     loss_A = term_AM.sum(dim=1) / is_positive_AM.sum(dim=1)

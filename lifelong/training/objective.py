@@ -79,6 +79,7 @@ def stage_terms(
             tau=config.tau,
             form=config.form,
             per_stage_mean=config.per_stage_mean,
+            rivals=(embedding_BD, label_B) if config.rivals else None,
         )
     if config.influence and past.frozen_CD is not None:
         terms["influence"] = influence_loss(embedding_BD, past.frozen_CD, label_B, scale=config.scale)

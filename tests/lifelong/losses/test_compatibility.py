@@ -29,17 +29,21 @@ def loss(anchor, bank, anchors=ANCHORS, banked=BANK, stages=STAGES, *, tau=0.1, 
     )
 
 
-def loop(anchor, bank, anchors, banked, stages, tau, form, per_stage_mean):
+def loop(anchor, bank, anchors, banked, stages, tau, form, per_stage_mean, rivals=None):
     by_stage: dict[int, list[float]] = {}
     for a, who in enumerate(anchors):
         s = [float(functional.cosine_similarity(anchor[a], feature, dim=0)) / tau for feature in bank]
         positive = [m for m, one in enumerate(banked) if one == who]
         negative = [m for m, one in enumerate(banked) if one != who]
+        beside = 0.0
+        for feature, one in zip(*rivals, strict=True) if rivals else ():
+            if one != who:
+                beside += math.exp(float(functional.cosine_similarity(anchor[a], feature, dim=0)) / tau)
         if positive:
             terms = []
             for p in positive:
                 others = negative + ([p] if form == "sep" else positive)
-                terms.append(-s[p] + math.log(sum(math.exp(s[m]) for m in others)))
+                terms.append(-s[p] + math.log(sum(math.exp(s[m]) for m in others) + beside))
             by_stage.setdefault(stages[positive[0]], []).append(sum(terms) / len(terms))
     if per_stage_mean:
         means = [sum(values) / len(values) for values in by_stage.values()]
@@ -57,6 +61,24 @@ def test_the_definition(form, per_stage_mean, count, tau):
     options = {"form": form, "per_stage_mean": per_stage_mean}
     expected = loop(anchor, bank, ANCHORS[:count], BANK, STAGES, tau, **options)
     assert float(loss(anchor, bank, ANCHORS[:count], tau=tau, **options)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("form", ["sep", "joint"])
+def test_the_definition_with_rivals(form):
+    anchor, bank, rival = unit(5), unit(7, seed=1), (2 * unit(4, seed=2), torch.tensor([3, 8, 1, 8]))
+    expected = loop(anchor, bank, ANCHORS, BANK, STAGES, 0.1, form, False, rival)
+    assert float(loss(anchor, bank, form=form, rivals=rival)) == pytest.approx(expected, rel=1e-9)
+    assert loss(anchor, bank, form=form, rivals=rival) > loss(anchor, bank, form=form)
+    own = (unit(2, seed=3), torch.tensor([3, 3]))
+    alone = loss(anchor[:2], bank, ANCHORS[:2], form=form)
+    assert torch.allclose(loss(anchor[:2], bank, ANCHORS[:2], form=form, rivals=own), alone), "one's own are none"
+
+
+def test_rivals_are_pushed_away():
+    anchor, rival = unit(4), unit(3, seed=2).requires_grad_()
+    loss(anchor, unit(7, seed=1), ANCHORS[:4], rivals=(rival, torch.tensor([20, 21, 22]))).backward()
+    moved = rival.detach() - 0.01 * rival.grad
+    assert (functional.normalize(moved, dim=1) @ anchor.T).mean() < (rival.detach() @ anchor.T).mean()
 
 
 @pytest.mark.parametrize(("anchors", "banked"), [(ANCHORS, []), ([], BANK), ([2, 4], BANK), ([], [])])

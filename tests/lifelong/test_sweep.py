@@ -1,0 +1,45 @@
+"""Sweeps of lifelong stages: what is tried, what is refused before anything runs, and a small one on Ray Tune."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster import storage
+from lifelong.sweep import sweep_stages, with_settings
+from tests.lifelong.runs.runs import plan_of, write_domains
+
+
+def test_settings_reach_every_stage():
+    plan = plan_of(Path("/data"), "north", "south")
+    changed = with_settings(plan, {"loss.tau": "0.2", "memory.strategy": "random"})
+    assert [stage.config.loss.tau for stage in changed.stages] == [0.2, 0.2]
+    assert [stage.config.memory.strategy for stage in changed.stages] == ["random", "random"]
+    assert changed.stages[0].config.loss.compatibility == plan.stages[0].config.loss.compatibility
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        (["loss.tua=0.1"], "there is no setting 'loss.tua'; perhaps you meant loss.tau"),
+        (["loss.tau=0.1,0"], "loss.tau must be > 0, got 0"),
+        (["loss.tau=warm"], "loss.tau must be of kind float, got 'warm'"),
+        ([], "name --over"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_before_anything_runs(tmp_path, over, message):
+    with pytest.raises(ValueError, match=message):
+        sweep_stages(plan_of(Path("/data"), "north"), over, str(tmp_path / "sweep"), samples=1)
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.ray
+def test_a_sweep_scores_its_trials_and_keeps_to_itself(ray_cluster: None, tmp_path: Path):
+    write_domains(tmp_path)
+    plan, out = plan_of(tmp_path, "north", "south", epochs=1), str(tmp_path / "sweep")
+    trials = sweep_stages(plan, ["loss.compatibility=0.5,2"], out, samples=1)
+    assert sorted(trial["settings"]["loss.compatibility"] for trial in trials) == ["0.5", "2"]
+    assert trials[0]["metrics"]["mAP"] >= trials[1]["metrics"]["mAP"] > 0
+    assert storage.read_json(f"{out}/sweep.json") == {"trials": trials}
+    assert len(list(Path(out, "trials").glob("*/results.json"))) == 2
+    with pytest.raises(ValueError, match="holds another sweep; repeat its options, or give another --out"):
+        sweep_stages(plan, ["loss.compatibility=0.5,3"], out, samples=1)
