@@ -10,7 +10,7 @@ from functools import partial
 
 from rich.table import Table
 
-from benchmarks import ingestion, lifting, qaconv, retrieval, training_step
+from benchmarks import gallery, ingestion, lifting, qaconv, retrieval, training_step
 from cluster.console import console, print_result
 
 Measured = dict[str, float]
@@ -64,6 +64,10 @@ ROWS: dict[str, tuple[Callable[[], Measured], str]] = {
     "qaconv: top 10 that a shortlist of 100 keeps, of 11,000 to 13,000 images": (
         qaconv.shortlist_agreement,
         f">= {qaconv.AGREEMENT_BUDGET:g}",
+    ),
+    "gallery: index over exhaustive search of 1,000,000 stored images (queries per second)": (
+        gallery.ivf_against_flat,
+        f">= {gallery.SPEED_BUDGET:g}",
     ),
 }
 
