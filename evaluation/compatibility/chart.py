@@ -18,6 +18,6 @@ def table_chart(result: SequenceResult, *, of: ScoreTable | None = None) -> str:
         (of or result.table).mAP,
         result.names,
         result.names,
-        x_label="gallery extracted by the model of stage",
-        y_label="queries by the model of stage",
+        x_label="gallery by the model of",
+        y_label="queries by the model of",
     )

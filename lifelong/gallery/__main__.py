@@ -1,4 +1,4 @@
-"""``python -m lifelong.gallery``: the commands of ``python -m lifelong gallery``, without loading what trains models."""
+"""``python -m lifelong.gallery``: the commands of ``python -m lifelong gallery``, without loading what trains."""
 
 import sys
 

@@ -1,8 +1,10 @@
 """What is measured of a run: features of every dataset by the models that the protocol asks for, and their scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from cluster import storage
 from cluster.console import console
@@ -36,25 +38,32 @@ def extract(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None
         number: Of the stage that has just finished, from 1.
         machine: Where images are embedded.
     """
-    rows = {k: [row for row in plan.stages[k - 1].rows() if row.split != "train"] for k in range(1, number + 1)}
-    for k in range(1, number):
-        _embed(run, plan, plan.stages[k - 1].name, number, rows[k], machine)
-    for model in range(1, number + 1):
-        is_whole = model in (1, number)
-        new = [row for row in rows[number] if is_whole or row.split == "query"]
-        _embed(run, plan, plan.stages[number - 1].name, model, new, machine)
-    for text in plan.unseen:
-        name, spec = named(text)
-        unseen = [row for row in read_dataset(spec, any_counts=True) if row.split != "train"]
-        _embed(run, plan, name, number, unseen, machine)
+    wanted: dict[int, dict[str, list[ImageRow]]] = {model: {} for model in range(1, number + 1)}
+    for k in range(1, number + 1):
+        tested = [row for row in plan.stages[k - 1].rows() if row.split != "train"]
+        wanted[number][plan.stages[k - 1].name] = tested
+    newest = wanted[number][plan.stages[number - 1].name]
+    for model in range(1, number):
+        images = newest if model == 1 else [row for row in newest if row.split == "query"]
+        wanted[model][plan.stages[number - 1].name] = images
+    for name, spec in map(named, plan.unseen):
+        wanted[number][name] = [row for row in read_dataset(spec, any_counts=True) if row.split != "train"]
+    for model, datasets in wanted.items():
+        _embed(run, plan, model, datasets, machine)
 
 
-def _embed(run: str, plan: LifelongPlan, dataset: str, model: int, rows: Sequence[ImageRow], machine: Machine) -> None:
-    location = features_file(run, dataset, model)
-    if storage.exists(location):
+def _embed(run: str, plan: LifelongPlan, model: int, datasets: Mapping[str, list[ImageRow]], machine: Machine) -> None:
+    """Embed those datasets of which a model has left no features, all at once: a model is loaded once in a worker."""
+    missing = {name: rows for name, rows in datasets.items() if not storage.exists(features_file(run, name, model))}
+    if not missing:
         return
     use_gpu = plan.stages[model - 1].config.use_gpu
-    write_features(location, machine.embed(rows, model_folder(run, plan, model), use_gpu=use_gpu))
+    rows = [row for part in missing.values() for row in part]
+    features = machine.embed(rows, model_folder(run, plan, model), use_gpu=use_gpu)
+    start = 0
+    for name, part in missing.items():
+        write_features(features_file(run, name, model), features.take(np.arange(start, start + len(part))))
+        start += len(part)
 
 
 def stored_gallery(run: str, plan: LifelongPlan, number: int) -> Features:
