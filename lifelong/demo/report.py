@@ -41,8 +41,8 @@ def describe_stages(found: Mapping[str, SequenceResult], results: Mapping[str, d
                 "Everybody's queries are put to all galleries together.",
                 "Fine-tuning learns each new domain and is free to move its features away from the stored ones. "
                 "LReID-BC is trained to keep them usable: its features of remembered people are drawn to the frozen "
-                "features that the memory keeps. The paper's full formulas are not available to us; the form of the losses is "
-                "this project's own design. One seed; the README has means over five, with every ablation.",
+                "features that the memory keeps. The paper's full formulas are not available to us; the form of the "
+                "losses is this project's own design. One seed; the README has means over five, with every ablation.",
             ),
         ),
         _scores(found),
