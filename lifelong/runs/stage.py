@@ -16,7 +16,7 @@ from cluster.values import to_json
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.table import Features
 from lifelong.memory.selection import select_exemplars
-from lifelong.memory.store import Exemplars, write_exemplars
+from lifelong.memory.store import Exemplars, read_exemplars, write_exemplars
 from lifelong.runs.files import model_folder, read_done, stage_folder
 from lifelong.runs.local import Machine
 from lifelong.stages import LifelongPlan
@@ -81,7 +81,7 @@ def run_stage(run: str, plan: LifelongPlan, number: int, machine: Machine) -> di
         "metrics": record,
         "identities": len(tensors["classifier"]),
         "model_fingerprint": description["fingerprint"],
-        **_remember(run, plan, number, job, new_rows, machine),
+        **_remember(run, plan, number, job, new_rows, machine, description["fingerprint"]),
     }
     done["seconds"] = round(time.perf_counter() - began, 1)
     storage.write_json(storage.join(folder, "done.json"), done)
@@ -168,12 +168,24 @@ TRAINED = (
 
 
 def _remember(
-    run: str, plan: LifelongPlan, number: int, job: StageJob, rows: Sequence[ImageRow], machine: Machine
+    run: str,
+    plan: LifelongPlan,
+    number: int,
+    job: StageJob,
+    rows: Sequence[ImageRow],
+    machine: Machine,
+    fingerprint: str,
 ) -> dict[str, Any]:
     """Keep some images and their features, for ever; return what ``done.json`` says of it."""
-    config = job.config.memory
+    config, location = job.config.memory, storage.join(job.folder, MEMORY)
     if not config.identities:
         return {"memory_sha256": "", "memory_images": 0}
+    if storage.exists(location):  # the process ended before it could say that the stage was done
+        found = read_exemplars(location)
+        if set(found.model_fingerprint) == {fingerprint}:
+            sha256 = hashlib.sha256(storage.read_bytes(location)).hexdigest()
+            return {"memory_sha256": sha256, "memory_images": len(found)}
+        storage.remove(location)  # of a training that was lost, and that nothing refers to yet
     features: Features = machine.embed(rows, model_folder(run, plan, number), use_gpu=job.config.use_gpu)
     kept = select_exemplars(
         features.feature,
@@ -195,5 +207,5 @@ def _remember(
         feature=unit.astype(np.float32),
         model_fingerprint=features.model_fingerprint[kept],
     )
-    sha256 = write_exemplars(storage.join(job.folder, MEMORY), exemplars)
+    sha256 = write_exemplars(location, exemplars)
     return {"memory_sha256": sha256, "memory_images": len(kept)}

@@ -129,6 +129,16 @@ def test_a_run_that_stopped_goes_on_with_the_stage_that_is_missing(domains, tmp_
     assert result == finished[3], "the same as the run that was never stopped"
 
 
+def test_a_stage_that_could_not_say_that_it_was_done_says_so(tmp_path, finished):
+    out, plan, _, result = finished
+    copy_run(str(out), str(tmp_path / "copy"))
+    done = tmp_path / "copy/stages/02-south/done.json"
+    before = json.loads(done.read_text())
+    done.unlink()
+    assert run_sequence(plan, str(tmp_path / "copy"), LocalMachine()) == result
+    assert json.loads(done.read_text())["memory_sha256"] == before["memory_sha256"]
+
+
 def test_a_copy_goes_on_with_another_method(domains, tmp_path, finished):
     copy_run(str(finished[0]), str(tmp_path / "copy"))
     old = read_plan(str(tmp_path / "copy"))
