@@ -41,11 +41,14 @@ def run_sequence(plan: LifelongPlan, out: str, machine: Machine, *, evaluate: bo
     _write_start(plan, out)
     result: dict[str, Any] = {}
     for number, stage in enumerate(plan.stages, 1):
+        is_new = read_done(stage_folder(out, plan, number)) is None
         run_stage(out, plan, number, machine)
         check_memory(out, plan, number)
         if evaluate:
             extract(out, plan, number, machine)
             _store(out, plan, number)
+            if not is_new and number < len(plan.stages):
+                continue  # scored when it was new, and again with all stages after it
             scores = measure(out, plan, upto=number)
             last = scores.stages[-1]
             console.print(
