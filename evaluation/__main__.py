@@ -1,4 +1,4 @@
-"""The command line of evaluation: embed, score, compare, compatibility, report. Benchmarks: `evaluation.datasets`."""
+"""The command line of evaluation; its commands are listed at the bottom. Benchmarks: `evaluation.datasets`."""
 
 import contextlib
 import functools
@@ -16,6 +16,7 @@ from evaluation.compatibility.update import explain_update, score_update, summar
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import SPLITS
 from evaluation.embedder import Embedder
+from evaluation.explain import ExplainConfig, explain_files
 from evaluation.features.files import read_features
 from evaluation.features.parquet import write_features
 from evaluation.histogram import HistogramEmbedder
@@ -78,7 +79,9 @@ def embed(
             height, width, channels = embedder.map_shape
             shape = MapShape(height=height, width=width, channels=channels)
             images = label_rows(rows, np.zeros((len(rows), 1), np.float32), embedder.fingerprint)
-            store = map_writer(maps_location(out), images, shape, model_fingerprint=embedder.fingerprint)
+            store = map_writer(
+                maps_location(out), images, shape, model_fingerprint=embedder.fingerprint, head=embedder.head
+            )
             write_maps = stack.enter_context(store).write
         session.connect()
         features = embed_dataset(
@@ -200,6 +203,15 @@ def report(
     print_result({"out": storage.resolve(out), "scores": scores})
 
 
+def explain(comparison: Annotated[ExplainConfig, tyro.conf.OmitArgPrefixes]) -> None:
+    """Draw which locations of two images QAConv matches, and what each adds to their score.
+
+    Args:
+        comparison: How two images are compared, and what is shown of it.
+    """
+    print_result(explain_files(comparison, embedder_factory(comparison.model)))
+
+
 def embedder_factory(model: str) -> Callable[[], Embedder]:
     """Return what builds the model that a command line names.
 
@@ -222,6 +234,7 @@ COMMANDS = {
     "compare": command(compare, "python -m evaluation compare"),
     "compatibility": command(compatibility, "python -m evaluation compatibility"),
     "report": command(report, "python -m evaluation report"),
+    "explain": command(explain, "python -m evaluation explain"),
 }
 
 if __name__ == "__main__":

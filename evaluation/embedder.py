@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.matching.head import QAConvHead
+
 
 class Embedder(Protocol):
     """A frozen model that turns images of people into points of the unit sphere."""
@@ -39,6 +41,11 @@ class MapEmbedder(Embedder, Protocol):
     @property
     def map_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of a map."""
+        ...
+
+    @property
+    def head(self) -> QAConvHead | None:
+        """The matcher that belongs to the model; None if it has none, and maps are matched with uniform weights."""
         ...
 
     def embed_with_maps(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

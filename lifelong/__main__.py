@@ -1,9 +1,7 @@
 """Command line of lifelong stages: ``python -m lifelong COMMAND --help``."""
 
-import inspect
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.table import Table
@@ -12,9 +10,10 @@ from cluster import session, storage
 from cluster.console import command, console, print_result, run_cli
 from evaluation.compatibility.markdown import to_markdown
 from evaluation.compatibility.results import to_json
+from lifelong.benchmark.commands import COMMANDS as BENCHMARK
 from lifelong.config import StageConfig
 from lifelong.gallery.commands import COMMANDS as GALLERY
-from lifelong.recipes import RECIPES, find_recipe
+from lifelong.recipe_command import PROGRAM, of_recipe
 from lifelong.runs.files import copy_run, read_plan
 from lifelong.runs.measure import measure
 from lifelong.runs.planning import describe, make_plan
@@ -23,7 +22,6 @@ from lifelong.runs.sequence import run_sequence
 from lifelong.sweep import sweep_stages
 from lifelong.train import RayMachine
 
-PROGRAM = "python -m lifelong"
 Flat = tyro.conf.arg(name="")
 """A nested configuration whose fields are options of the command itself."""
 Specs = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="SPEC")]
@@ -182,37 +180,14 @@ def sweep(
     print_result({"out": storage.resolve(out), "trials": trials})
 
 
-def of_recipe(function: Callable[..., None], name: str) -> Callable[[list[str]], None]:
-    """Make a command whose first argument is a recipe, which gives the defaults of all options."""
-
-    def start(argv: list[str]) -> None:
-        if not argv or argv[0] in ("-h", "--help"):
-            print(f"usage: {PROGRAM} {name} RECIPE [options]   ({name} RECIPE --help shows them)\n")
-            for recipe, make in RECIPES.items():
-                print(f"  {recipe:<32}  {inspect.getdoc(make)}")
-            sys.exit(0 if argv else 2)
-        default = find_recipe(argv[0])()
-        signature = inspect.signature(function)
-        parameters = [
-            parameter.replace(default=default) if parameter.name == "config" else parameter
-            for parameter in signature.parameters.values()
-        ]
-
-        def with_defaults(**options: Any) -> None:
-            function(**options)
-
-        with_defaults.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        with_defaults.__annotations__ = dict(function.__annotations__)
-        with_defaults.__doc__ = function.__doc__
-        command(with_defaults, f"{PROGRAM} {name} {argv[0]}")(argv[1:])
-
-    start.__doc__ = function.__doc__
-    return start
-
-
 def gallery(argv: list[str]) -> None:
     """Keep features for years: create, declare, add, search, delete, compact, verify, stats."""
     run_cli(f"{PROGRAM} gallery", GALLERY, argv)
+
+
+def benchmark(argv: list[str]) -> None:
+    """Continual re-identification as papers measure it: intra, inter, compare."""
+    run_cli(f"{PROGRAM} benchmark", BENCHMARK, argv)
 
 
 COMMANDS = {
@@ -221,6 +196,7 @@ COMMANDS = {
     "results": command(results, f"{PROGRAM} results"),
     "promote": command(promote, f"{PROGRAM} promote"),
     "gallery": gallery,
+    "benchmark": benchmark,
     "sweep": of_recipe(sweep, "sweep"),
 }
 

@@ -1,85 +1,15 @@
 """What the training of one stage is: a frozen value, made by a recipe, saved with every checkpoint.
 
-Defaults are this project's, not the paper's: the full formulas and settings of LReID-BC (Oh and Sim, arXiv 2403.10022)
-are not available to us. A weight of 0 switches a term off.
+Defaults are this project's where a paper's settings are not available to us (LReID-BC, Oh and Sim, arXiv 2403.10022).
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from cluster.values import require
+from lifelong.loss_config import LossConfig
 from lifelong.memory.selection import Strategy
 from pretrain.config import AugmentConfig, ModelConfig, OptimizerConfig
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossConfig:
-    """The terms of a stage's loss and their weights (specification LReID-BC 2.7)."""
-
-    scale: float = 16.0
-    """Multiplies the cosine in the classifier over identities; unitless."""
-    smoothing: float = 0.1
-    """Label smoothing of the classifier, in [0, 1)."""
-    triplet: float = 1.0
-    """Weight of the triplet terms: soft batch-hard on new images, batch-hard with a margin on replayed ones."""
-    margin: float = 0.3
-    """Of the batch-hard triplet, Euclidean distance of unit vectors."""
-    compatibility: float = 0.0
-    """Weight of the cross-model compatibility loss; needs a memory."""
-    tau: float = 0.05
-    """Divides the cosine in the compatibility loss; unitless."""
-    form: Literal["sep", "joint"] = "sep"
-    """Whether each positive stands alone in its softmax (sep) or beside the other positives (joint)."""
-    bank: Literal["all", "previous"] = "all"
-    """Whose frozen features are matched: of all earlier stages, or of the last one."""
-    per_stage_mean: bool = False
-    """Whether every earlier stage counts alike in the compatibility loss, however many images it keeps."""
-    rivals: bool = False
-    """Whether other people in the batch, as the new model sees them, are negatives of the compatibility loss too: a
-    gallery of many models holds them beside stored features."""
-    targets: Literal["stored", "teacher"] = "stored"
-    """stored: features as each stage's own model gave them. teacher: recomputed by the last model."""
-    influence: float = 0.0
-    """Weight of BCT's influence loss: the frozen classifier of the last model judges new features."""
-    parts: float = 0.0
-    """Weight of telling horizontal parts of the body apart; above 0, the model has a part head."""
-    num_parts: int = 3
-    """Horizontal parts."""
-    consolidation: float = 0.0
-    """Weight of agreeing with the last model on masked part features; needs `parts`."""
-    combine: Literal["product", "average", "cross"] = "product"
-    """How the channel masks of the new and the last model are joined."""
-    logit_distillation: float = 0.0
-    """Weight of agreeing with the last model on the identities it knows."""
-    distillation_temperature: float = 2.0
-    """Divides the logits in that."""
-    relation_distillation: float = 0.0
-    """Weight of agreeing with the last model on which images of a batch resemble each other."""
-    relation_tau: float = 0.1
-    """Divides the cosines in that; unitless."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        for name in ("triplet", "margin", "compatibility", "influence", "parts", "consolidation"):
-            require(getattr(self, name) >= 0, f"loss.{name}", ">= 0", getattr(self, name))
-        for name in ("logit_distillation", "relation_distillation"):
-            require(getattr(self, name) >= 0, f"loss.{name.replace('_', '-')}", ">= 0", getattr(self, name))
-        for name in ("scale", "tau", "distillation_temperature", "relation_tau"):
-            require(getattr(self, name) > 0, f"loss.{name.replace('_', '-')}", "> 0", getattr(self, name))
-        require(0 <= self.smoothing < 1, "loss.smoothing", "in [0, 1)", self.smoothing)
-        require(self.num_parts >= 2, "loss.num-parts", ">= 2", self.num_parts)
-        require(not self.consolidation or self.parts > 0, "loss.parts", "> 0 with loss.consolidation", self.parts)
-
-    def weights(self) -> dict[str, float]:
-        """Return the weight of each term that has one; that of the identity term is 1."""
-        names = ("triplet", "compatibility", "influence", "parts", "consolidation")
-        names += ("logit_distillation", "relation_distillation")
-        return {"identity": 1.0} | {name: getattr(self, name) for name in names if getattr(self, name)}
-
-    @property
-    def uses_teacher(self) -> bool:
-        """Whether the last model looks at every batch."""
-        return self.consolidation > 0 or self.logit_distillation > 0 or self.relation_distillation > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +38,12 @@ class StageConfig:
     seed: int = 0
     """Seeds initial weights, the order of identities, the replay and the augmentation."""
     epochs: int = 60
-    """Passes over the images of the stage."""
+    """Passes of the sampler over the stage: over its images, or over its identities (see sampler)."""
+    steps: int = 0
+    """Optimiser steps of the stage; 0 takes what the epochs make."""
+    sampler: Literal["groups", "episodes", "graph"] = "groups"
+    """Who meets whom in a step. groups: identities at random, every image once in an epoch. episodes: identities at
+    random, every identity once in an epoch. graph: every identity with those that look most like it (Liao and Shao)."""
     joint: bool = False
     """Whether the images of all earlier stages are trained on again: the upper bound, which keeps everything."""
     batch_identities: int = 32
@@ -121,8 +56,18 @@ class StageConfig:
     """Images of each of those in a step."""
     later_rate: float = 0.1
     """From the second stage on, the learning rate is multiplied by this (PTKP: 0.1)."""
-    freeze_batch_norm: bool = False
-    """Whether batch norm keeps its statistics from the second stage on: their drift alone moves every feature."""
+    encoder_rate: float = 1.0
+    """The encoder's learning rate is multiplied by this; heads take the whole."""
+    schedule: Literal["cosine", "late-decay", "adaptive"] = "cosine"
+    """cosine: warm-up and half a cosine. late-decay: constant, and exponential from the middle on (DMML). adaptive: a
+    tenth once the loss has fallen by 30 %, and soon the end (QAConv)."""
+    freeze_batch_norm: Literal["never", "later", "always"] = "never"
+    """From when batch norm of the encoder keeps its statistics: never, from the second stage on (their drift alone
+    moves every feature), or always, for weights that were trained before."""
+    clip: Literal["together", "apart"] = "together"
+    """Whether optimizer.max-gradient-norm holds for all parameters together, or for encoder and heads apart."""
+    teacher_statistics: Literal["running", "batch"] = "running"
+    """Of the last model's batch norm when it is asked: its own, or those of the batch, as the learning model has."""
     workers: int = 1
     """Training processes, one GPU each where there are GPUs."""
     cpus_per_worker: int = 1
@@ -159,6 +104,8 @@ class StageConfig:
             require(getattr(self, name) >= 1, name.replace("_", "-"), ">= 1", getattr(self, name))
         require(self.replay_identities >= 0, "replay-identities", ">= 0", self.replay_identities)
         require(self.max_failures >= 0, "max-failures", ">= 0", self.max_failures)
+        require(self.steps >= 0, "steps", ">= 0", self.steps)
+        require(self.encoder_rate >= 0, "encoder-rate", ">= 0", self.encoder_rate)
         require(0 < self.later_rate <= 1, "later-rate", "in (0, 1]", self.later_rate)
         require(self.batch_identities >= 2, "batch-identities", ">= 2", self.batch_identities)
         require(
@@ -172,4 +119,17 @@ class StageConfig:
             "memory.identities and replay-identities",
             "> 0 with loss.compatibility, whose anchors are replayed images",
             (self.memory.identities, self.replay_identities),
+        )
+        episode = self.loss.episode
+        if episode.metric or episode.distillation:
+            require(self.sampler == "episodes", "sampler", "episodes with loss.episode", self.sampler)
+            require(
+                episode.queries < self.images_per_identity,
+                "loss.episode.queries",
+                f"< images-per-identity={self.images_per_identity}",
+                episode.queries,
+            )
+        # Ray Data deals draws to workers as they come; only groups may meet in any company.
+        require(
+            self.sampler == "groups" or self.workers == 1, "workers", f"1 with sampler {self.sampler}", self.workers
         )

@@ -13,9 +13,11 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.data.collate_fn import NumpyBatchCollateFn
 
 from lifelong.training.feed import collate
-from lifelong.training.job import StageJob, open_feed
+from lifelong.training.job import StageJob, draws_of, open_feed
 
 COLUMNS = ("images", "label", "is_replay")
+MOST_BLOCKS = 10_000
+"""More cost Ray more bookkeeping than they help."""
 BATCH = 8
 """Draws that an actor makes at once."""
 
@@ -46,8 +48,11 @@ class CollateDraws(NumpyBatchCollateFn):
 def build_dataset(job: StageJob, *, first_draw: int, draws: int) -> Dataset:
     """Build the lazy graph that gives the samples of draws ``first_draw .. draws``, in order."""
     remaining = draws - first_draw
-    size = job.config.batch_identities
-    blocks = max(1, min(remaining // size, 10_000))
+    size = draws_of(job).per_step
+    # No block may hold draws of two epochs of a graph: it would keep back the last draws of one until the graph of the
+    # next is known, which waits for them.
+    most = remaining if job.config.sampler == "graph" else MOST_BLOCKS
+    blocks = max(1, min(remaining // size, most))
     return ray.data.range(remaining, override_num_blocks=blocks).map_batches(
         LoadDraws,
         fn_constructor_kwargs={"job": job, "first_draw": first_draw},

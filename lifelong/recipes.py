@@ -1,22 +1,26 @@
 """Methods by name. A new experiment is a new function.
 
-All methods share the network, the samples, the step and the schedule; they differ in the terms of the loss and in what
-is kept. ``-tiny`` recipes have a small encoder at 64x32 and run on two CPU cores in minutes.
+Methods differ in the terms of the loss, in what is kept and in who meets whom; those of DwoPP and QAConv also have the
+schedule and the optimiser of their authors' code. ``-tiny`` recipes have a small encoder at 64x32 and run on two CPU
+cores in minutes; there all share one schedule and optimiser.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
-from lifelong.config import LossConfig, MemoryConfig, StageConfig
+from lifelong.config import MemoryConfig, StageConfig
+from lifelong.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from pretrain.config import ModelConfig, OptimizerConfig
 
 NOTHING_KEPT = MemoryConfig(identities=0)
+PLAIN = StageConfig(recipe="")
 
 
-def _method(name: str, loss: LossConfig, *, memory: MemoryConfig | None = None, joint: bool = False) -> StageConfig:
+def _method(name: str, loss: LossConfig, *, memory: MemoryConfig | None = None, **settings: Any) -> StageConfig:
     kept = memory or MemoryConfig()
-    return StageConfig(recipe=name, use_gpu=True, data_workers=8, loss=loss, memory=kept, joint=joint)
+    return StageConfig(recipe=name, use_gpu=True, data_workers=8, loss=loss, memory=kept, **settings)
 
 
 def lreid_bc() -> StageConfig:
@@ -77,8 +81,92 @@ def lreid_bc_average() -> StageConfig:
     return _method("lreid-bc-average", replace(FULL, combine="average"))
 
 
+def bot_finetune() -> StageConfig:
+    """finetune, by its name in DwoPP's comparison: identities and triplets as in BoT (Luo et al., 2019)."""
+    return replace(finetune(), recipe="bot-finetune")
+
+
+def dmml_finetune() -> StageConfig:
+    """Fine-tuning by deep meta metric learning over episodes (DMML; Chen et al., 2019); nothing is kept."""
+    return _episodic("dmml-finetune", EpisodeLossConfig(metric=1.0))
+
+
+def dwpp() -> StageConfig:
+    """dmml-finetune that agrees with the last model on the nearness of all prototypes, the positive one included."""
+    return _episodic("dwpp", EpisodeLossConfig(metric=1.0, distillation=1.0, drop_positive=False, target_weight=1.0))
+
+
+def dwopp() -> StageConfig:
+    """dmml-finetune that agrees with the last model on the nearness of other identities' prototypes alone (DwoPP)."""
+    return _episodic("dwopp", EpisodeLossConfig(metric=1.0, distillation=1.0))
+
+
+def _episodic(name: str, episode: EpisodeLossConfig) -> StageConfig:
+    """Settings of DwoPP's scripts, but for what the specification recommends: see specification DwoPP, A.1 and A.2."""
+    return _method(
+        name,
+        LossConfig(identity=0.0, triplet=0.0, episode=episode),
+        memory=NOTHING_KEPT,
+        epochs=600,
+        sampler="episodes",
+        schedule="late-decay",
+        images_per_identity=6,
+        later_rate=1.0,
+        augment=replace(PLAIN.augment, padding_pixels=0),
+        optimizer=OptimizerConfig(learning_rate=2e-4, weight_decay=1e-4, warmup_fraction=0.0, max_gradient_norm=10.0),
+    )
+
+
+def qaconv() -> StageConfig:
+    """QAConv 2.1 without its sampler: hardest triplets of matching scores, identities at random."""
+    return _matching("qaconv", MatchingLossConfig(triplet=1.0))
+
+
+def qaconv_gs() -> StageConfig:
+    """QAConv 2.1: hardest triplets of matching scores among identities that look alike (graph sampler)."""
+    return replace(qaconv(), recipe="qaconv-gs", sampler="graph")
+
+
+def qaconv_pairwise() -> StageConfig:
+    """QAConv with the loss of version 2.0: every pair of a batch is the same person or not."""
+    return _matching("qaconv-pairwise", MatchingLossConfig(pairwise=1.0))
+
+
+def qaconv_memory() -> StageConfig:
+    """QAConv with the loss of versions 1.x: every image against the latest map of each identity, focal."""
+    return _matching("qaconv-memory", MatchingLossConfig(class_memory=1.0))
+
+
+def _matching(name: str, matching: MatchingLossConfig) -> StageConfig:
+    """Settings of QAConv 2.1, for weights that were trained before: see specification QAConv, B.5."""
+    return _method(
+        name,
+        LossConfig(identity=0.0, triplet=0.0, matching=matching),
+        memory=NOTHING_KEPT,
+        schedule="adaptive",
+        images_per_identity=2,
+        later_rate=1.0,
+        encoder_rate=0.1,
+        freeze_batch_norm="always",
+        clip="apart",
+        model=ModelConfig(height=384, width=128),
+        augment=replace(PLAIN.augment, jitter=0.5, jitter_probability=1.0, erasing_probability=1.0),
+        optimizer=OptimizerConfig(
+            kind="sgd", learning_rate=5e-3, weight_decay=5e-4, warmup_fraction=0.0, max_gradient_norm=8.0
+        ),
+    )
+
+
 FULL_SIZE = (
     finetune,
+    bot_finetune,
+    dmml_finetune,
+    dwpp,
+    dwopp,
+    qaconv,
+    qaconv_gs,
+    qaconv_pairwise,
+    qaconv_memory,
     replay,
     joint,
     lwf,
@@ -100,8 +188,13 @@ def tiny(recipe: Callable[[], StageConfig]) -> Callable[[], StageConfig]:
         return replace(
             base,
             recipe=f"{base.recipe}-tiny",
-            epochs=TINY_EPOCHS,
+            epochs=TINY_EPOCHS[base.sampler],
+            schedule="cosine",
             batch_identities=8,
+            images_per_identity=4,
+            encoder_rate=1.0,
+            freeze_batch_norm="never",
+            augment=PLAIN.augment,
             replay_identities=1,
             use_gpu=False,
             data_workers=1,
@@ -115,7 +208,8 @@ def tiny(recipe: Callable[[], StageConfig]) -> Callable[[], StageConfig]:
     return small
 
 
-TINY_EPOCHS = 5
+TINY_EPOCHS = {"groups": 5, "episodes": 15, "graph": 2}
+"""About as many steps for a drawn street, which has a dozen images of a person."""
 TINY_LATER_RATE = 0.5
 """With so few steps, a tenth of the rate would hardly learn the new dataset."""
 TINY_IDENTITIES = 40

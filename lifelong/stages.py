@@ -9,6 +9,7 @@ from cluster import storage
 from cluster.values import differences, from_json, require, to_json
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
+from lifelong.benchmark.splits import parse_part, take_part
 from lifelong.config import StageConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -24,6 +25,9 @@ class Stage:
     """A spec of `evaluation.datasets.registry`, such as ``market1501:/data/Market-1501`` or ``csv:images.csv``."""
     identities: int = 0
     """How many of its training identities are used, the first by number; 0 uses all."""
+    part: str = ""
+    """Which part of those: ``3/10`` is the third of ten by number, ``3/10@7`` of ten shuffled with seed 7; empty is
+    all. What is tested stays whole. See `lifelong.benchmark.splits`."""
     any_counts: bool = False
     """Whether an incomplete copy of a benchmark will do."""
     config: StageConfig
@@ -33,18 +37,24 @@ class Stage:
         """Refuse values that cannot work."""
         require(bool(NAME.fullmatch(self.name)), "a stage's name", "letters, digits, dots, dashes", repr(self.name))
         require(self.identities >= 0, "identities", ">= 0", self.identities)
+        if self.part:
+            parse_part(self.part)
 
     def rows(self) -> list[ImageRow]:
         """List the images: training ones of the identities that are used, queries, and gallery.
 
         Raises:
-            ValueError: If the dataset cannot be read or has no training images.
+            ValueError: If the dataset cannot be read, has no training images, or too few identities to take a part.
         """
-        rows = read_dataset(self.dataset, any_counts=self.any_counts)
+        return self.select(read_dataset(self.dataset, any_counts=self.any_counts))
+
+    def select(self, rows: Sequence[ImageRow]) -> list[ImageRow]:
+        """Choose among the rows of the dataset, see `rows`; who has several stages of one dataset reads it once."""
         people = sorted({row.identity for row in rows if row.split == "train" and row.identity > 0})
         if not people:
             raise ValueError(f"{self.dataset} has no training images of known identities; a stage needs some")
-        used = set(people[: self.identities or None])
+        people = people[: self.identities or None]
+        used = set(take_part(people, self.part) if self.part else people)
         return [row for row in rows if row.split != "train" or row.identity in used]
 
 
@@ -94,12 +104,12 @@ def make_stages(
 ) -> tuple[Stage, ...]:
     """Make stages of what was named on the command line."""
     return tuple(
-        Stage(name=name, dataset=_absolute(spec), identities=identities, any_counts=any_counts, config=config)
+        Stage(name=name, dataset=absolute(spec), identities=identities, any_counts=any_counts, config=config)
         for name, spec in map(named, specs)
     )
 
 
-def _absolute(spec: str) -> str:
+def absolute(spec: str) -> str:
     """Make the location inside a spec absolute: the run goes on next year, from another folder."""
     kind, separator, rest = spec.partition(":")
     if not separator or rest.startswith("//") or len(kind) == 1:

@@ -11,11 +11,13 @@ from cluster import session, storage
 from cluster.resources import check_fits
 from cluster.values import fingerprint
 from evaluation.datasets.rows import ImageRow
+from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
 from evaluation.pipeline import embed_dataset
+from lifelong.benchmark.maps import map_store
 from lifelong.pipeline import CollateDraws, build_dataset
 from lifelong.training.feed import to_batch
-from lifelong.training.job import StageJob, make_learner
+from lifelong.training.job import StageJob, draws_of, make_learner
 from pretrain.models.directory import load_embedder
 from pretrain.runs.train import demands, restore, run_training, take_steps, worker_device, wrap
 
@@ -27,12 +29,12 @@ def train_loop(settings: dict[str, Any]) -> None:
     steps = settings["total_steps"]
     learner = make_learner(job, steps=steps, device=device, wrap=lambda module: wrap(module, device))
     step = restore(learner)
-    if step == steps:
+    if step == learner.total_steps:
         return
     shard = ray.train.get_dataset_shard("train")
     assert shard is not None, "train() gives every worker a dataset"
     batches = shard.iter_torch_batches(
-        batch_size=job.config.batch_identities // ray.train.get_context().get_world_size(),
+        batch_size=draws_of(job).per_step // ray.train.get_context().get_world_size(),
         collate_fn=CollateDraws(),
         prefetch_batches=2,
         drop_last=True,
@@ -54,7 +56,7 @@ class RayMachine:
         """
         session.connect()
         check_fits(demands(job.config), session.total_resources())
-        size = job.config.batch_identities
+        size = draws_of(job).per_step
         final = run_training(
             train_loop,
             {"job": job, "total_steps": steps},
@@ -77,3 +79,17 @@ class RayMachine:
             batch_size=64,
             gpus_per_worker=1.0 if use_gpu else 0.0,
         )
+
+    def embed_maps(self, rows: Sequence[ImageRow], model: str, out: str, *, use_gpu: bool) -> None:
+        """Write a features file of images by a model directory, and their feature maps beside it."""
+        session.connect()
+        with map_store(out, rows, load_embedder(model)) as write:
+            features = embed_dataset(
+                rows,
+                lambda: load_embedder(model),
+                num_workers=session.usable_workers(),
+                batch_size=64,
+                gpus_per_worker=1.0 if use_gpu else 0.0,
+                write_maps=write,
+            )
+        write_features(out, features)

@@ -122,12 +122,14 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay to zero."""
+    """AdamW, or SGD with Nesterov's momentum; linear warm-up and cosine decay to zero."""
 
+    kind: Literal["adamw", "sgd"] = "adamw"
+    """sgd has momentum 0.9, and its weight decay goes through the gradient."""
     learning_rate: float = 5e-4
     """Peak learning rate, for the whole batch as configured; it is not rescaled."""
     weight_decay: float = 0.05
-    """Decoupled weight decay; not applied to biases and normalisation layers."""
+    """Weight decay, decoupled with adamw; not applied to biases and normalisation layers."""
     warmup_fraction: float = 0.05
     """Share of all steps with a rising learning rate, in [0, 1)."""
     max_gradient_norm: float = 1.0

@@ -1,5 +1,7 @@
 """One training step: forward, loss, backward, agree, clip, update. Knows nothing of Ray."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -10,15 +12,29 @@ from pretrain.objective import Batch, batch_loss
 from pretrain.schedules import beta_after_warmup, warmup_cosine
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW; weight decay only on matrices and kernels (biases and norms are one-dimensional)."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+def make_optimizer(
+    model: nn.Module, config: OptimizerConfig, rates: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """Make the optimiser; weight decay only on matrices and kernels (biases and norms are one-dimensional).
+
+    Args:
+        model: Whose parameters learn.
+        config: Kind, rate and decay.
+        rates: By what the rate of some parameters is multiplied, by the start of their name; a group has it as
+            ``rate``, for whoever sets ``lr`` at each step.
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            found = [rate for start, rate in (rates or {}).items() if name.removeprefix("module.").startswith(start)]
+            groups.setdefault((found[0] if found else 1.0, parameter.ndim > 1), []).append(parameter)
+    made = [
+        {"params": parameters, "weight_decay": config.weight_decay if is_decayed else 0.0, "rate": rate}
+        for (rate, is_decayed), parameters in sorted(groups.items(), key=lambda group: not group[0][1])
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    if config.kind == "sgd":
+        return torch.optim.SGD(made, lr=config.learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(made, lr=config.learning_rate)
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -68,6 +84,14 @@ class Learner:
         module = getattr(self.wrapped, "module", self.wrapped)
         assert isinstance(module, Encoder)
         return module
+
+    def progress(self) -> dict[str, float]:
+        """Nothing: the schedule follows from the step."""
+        return {}
+
+    def go_on(self, progress: dict[str, float]) -> None:
+        """Take up nothing."""
+        assert not progress, "of another kind of learner"
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Do one optimiser step.

@@ -109,11 +109,11 @@ def test_maths_is_pure():
         assert f"evaluation/compatibility/{name}.py" in names
     for name in ("qaconv", "tlift", "reranking", "histogram", "scoring/ranking", "scoring/scores"):
         assert f"evaluation/{name}.py" in names
-    for name in ("identity", "triplet", "compatibility", "distillation", "parts"):
+    for name in ("identity", "triplet", "compatibility", "distillation", "parts", "episodes", "prototypes", "matching"):
         assert f"lifelong/losses/{name}.py" in names
-    for name in ("matching", "sampling", "stages", "memory/selection", "memory/store", "gallery/gallery"):
+    for name in ("stages", "loss_config", "memory/selection", "memory/store", "gallery/gallery"):
         assert f"lifelong/{name}.py" in names
-    for name in ("model", "objective", "step", "feed", "job"):
+    for name in ("model", "objective", "step", "feed", "job", "sampling", "draws", "graph"):
         assert f"lifelong/training/{name}.py" in names
     for name in ("storage", "resources", "console", "values"):
         assert f"cluster/{name}.py" in names

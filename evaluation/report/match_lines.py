@@ -65,13 +65,19 @@ def draw_matches(
     for location in chosen:
         place_I = np.array([location, best_L[location]])
         x_I, y_I = left_I + (place_I % width + 0.5) * cell_pixels, (place_I // width + 0.5) * cell_pixels
-        _draw_line(picture, x_I, y_I, float(similarity_L[location]))
+        similarity = float(similarity_L[location])
+        draw_line(picture, x_I, y_I, colour=match_colour(similarity), strength=_strength(similarity))
     return picture
 
 
 def match_colour(similarity: float) -> tuple[int, int, int]:
     """Return the RGB colour of a line: brighter and yellower for more similar locations."""
-    level = np.full((1, 1), round(255 * (0.45 + 0.55 * _strength(similarity))), np.uint8)  # below, it is too dark
+    return line_colour(_strength(similarity))
+
+
+def line_colour(strength: float) -> tuple[int, int, int]:
+    """Return an RGB colour, from violet for strength 0 to yellow for 1."""
+    level = np.full((1, 1), round(255 * (0.45 + 0.55 * strength)), np.uint8)  # below, it is too dark
     blue, green, red = cv2.applyColorMap(level, cv2.COLORMAP_PLASMA)[0, 0]
     return int(red), int(green), int(blue)
 
@@ -119,14 +125,26 @@ def _side_by_side(
     return np.concatenate([left, gap, right], axis=1).astype(np.uint8)
 
 
-def _draw_line(
-    picture: NDArray[np.uint8], x_I: NDArray[np.floating], y_I: NDArray[np.floating], similarity: float
+def draw_line(
+    picture: NDArray[np.uint8],
+    x_I: NDArray[np.floating],
+    y_I: NDArray[np.floating],
+    *,
+    colour: tuple[int, int, int],
+    strength: float,
 ) -> None:
-    """Draw one line with points at its ends, in place; a pixel's centre is at half coordinates."""
+    """Draw one line with points at its ends and a dark outline, in place; a pixel's centre is at half coordinates.
+
+    Args:
+        picture: RGB, uint8 [H, W, 3].
+        x_I: Where it begins and ends, in pixels from the left edge.
+        y_I: Likewise, from the top.
+        colour: RGB.
+        strength: 0 for the thinnest to 1 for the thickest.
+    """
     start, end = np.rint((np.stack([x_I, y_I], axis=1) - 0.5) * 2**_SHIFT).astype(int).tolist()
-    strength = _strength(similarity)
     thickness, radius = 1 + round(2 * strength), round((3 + strength) * 2**_SHIFT)
-    for colour, extra in ((OUTLINE_COLOUR, 1), (match_colour(similarity), 0)):
-        cv2.line(picture, start, end, colour, thickness + 2 * extra, cv2.LINE_AA, _SHIFT)
+    for shade, extra in ((OUTLINE_COLOUR, 1), (colour, 0)):
+        cv2.line(picture, start, end, shade, thickness + 2 * extra, cv2.LINE_AA, _SHIFT)
         for point in (start, end):
-            cv2.circle(picture, point, radius + extra * 2**_SHIFT, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+            cv2.circle(picture, point, radius + extra * 2**_SHIFT, shade, cv2.FILLED, cv2.LINE_AA, _SHIFT)

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 
 from evaluation.datasets.rows import ImageRow
+from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
 from evaluation.images import read_image
 from evaluation.pipeline import label_rows
+from lifelong.benchmark.maps import map_store
 from lifelong.training.feed import batches
 from lifelong.training.job import StageJob, make_learner, open_feed
 from pretrain.models.directory import load_embedder
 
 IMAGES_AT_ONCE = 512
+MAPS_AT_ONCE = 64
+"""A map takes a hundred times the memory of a feature."""
 
 
 class Machine(Protocol):
@@ -27,6 +31,10 @@ class Machine(Protocol):
 
     def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
         """Embed images with a model directory."""
+        ...
+
+    def embed_maps(self, rows: Sequence[ImageRow], model: str, out: str, *, use_gpu: bool) -> None:
+        """Write a features file of images by a model directory, and their feature maps beside it."""
         ...
 
 
@@ -41,6 +49,8 @@ class LocalMachine:
         metrics: dict[str, Tensor] = {}
         for step, batch in enumerate(batches(open_feed(job), first_step=1, total_steps=steps), 1):
             metrics = learner.step(batch, step)
+            if step == learner.total_steps:  # an adaptive schedule may end before the last batch
+                break
         return learner.module.state_dict(), {name: float(value) for name, value in metrics.items()}
 
     def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
@@ -51,3 +61,14 @@ class LocalMachine:
             for start in range(0, len(rows), IMAGES_AT_ONCE)
         ]
         return label_rows(rows, np.concatenate(parts), embedder.fingerprint)
+
+    def embed_maps(self, rows: Sequence[ImageRow], model: str, out: str, *, use_gpu: bool) -> None:
+        """Write a features file of images by a model directory, and their feature maps beside it."""
+        embedder, parts = load_embedder(model), []
+        with map_store(out, rows, embedder) as write:
+            for start in range(0, len(rows), MAPS_AT_ONCE):
+                images = [read_image(row.path) for row in rows[start : start + MAPS_AT_ONCE]]
+                feature, maps = embedder.embed_with_maps(images)
+                write(np.arange(start, start + len(images)), maps)
+                parts.append(feature)
+        write_features(out, label_rows(rows, np.concatenate(parts), embedder.fingerprint))

@@ -3,12 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from cluster import storage
 from lifelong.config import StageConfig
 from lifelong.runs.files import read_plan
 from lifelong.stages import LifelongPlan, make_stages
-from lifelong.training.feed import groups_per_epoch
+from lifelong.training.draws import make_draws
 from pretrain.models.initial import model_config_of
+
+MOST_IDENTITIES = 10_000_000
+"""More than any dataset has: identities of two stages are different people."""
 
 
 def make_plan(
@@ -58,17 +63,20 @@ def describe(plan: LifelongPlan) -> list[dict[str, Any]]:
         ValueError: If a dataset cannot be read.
     """
     described: list[dict[str, Any]] = []
-    for stage in plan.stages:
+    so_far: list[int] = []
+    for number, stage in enumerate(plan.stages):
         rows, config = stage.rows(), stage.config
         train = [row for row in rows if row.split == "train" and row.identity > 0]
-        groups = groups_per_epoch([row.identity for row in train], config.images_per_identity)
+        own = [number * MOST_IDENTITIES + row.identity for row in train]
+        so_far += own
+        draws = make_draws(config, np.array(so_far if config.joint else own, np.int64), "")
         described.append(
             {
                 "stage": stage.name,
                 "method": config.recipe,
                 "identities": len({row.identity for row in train}),
                 "images": len(train),
-                "steps": config.epochs * groups // config.batch_identities,
+                "steps": config.steps or config.epochs * draws.per_epoch // draws.per_step,
                 "query": sum(row.split == "query" for row in rows),
                 "gallery": sum(row.split == "gallery" for row in rows),
                 "terms": ", ".join(f"{name} {weight:g}" for name, weight in config.loss.weights().items()),

@@ -30,7 +30,7 @@ from lifelong.training.job import (
     write_images,
     write_network,
 )
-from lifelong.training.model import next_model
+from lifelong.training.model import lasting, next_model
 from pretrain.models.directory import model_card, write_model
 from pretrain.runs.directory import refuse_other_run
 
@@ -71,7 +71,7 @@ def run_stage(run: str, plan: LifelongPlan, number: int, machine: Machine) -> di
         markup=False,
     )
     tensors, record = machine.train(job, steps=steps)
-    write_network(storage.join(folder, NETWORK), tensors)
+    write_network(storage.join(folder, NETWORK), lasting(tensors))
     description = _write_model(run, plan, number, tensors, steps=steps, record=record)
     done = {
         "stage": number,
@@ -126,7 +126,7 @@ def _prepare(
         label_of = {path: value for part in parts for path, value in zip(part.path, part.label.tolist(), strict=True)}
         images = TrainingImages(list(label_of), np.array(list(label_of.values()), np.int64))
     write_images(job.folder, images)
-    write_network(storage.join(job.folder, START), model.state_dict())
+    write_network(storage.join(job.folder, START), lasting(model.state_dict()))
 
 
 def read_first(run: str) -> dict[str, Tensor]:
@@ -143,11 +143,14 @@ def _write_model(
     run: str, plan: LifelongPlan, number: int, tensors: dict[str, Tensor], *, steps: int, record: dict[str, Any]
 ) -> dict[str, Any]:
     config = plan.stages[number - 1].config
-    encoder = {
-        name.removeprefix("encoder."): value.detach().cpu().contiguous()
-        for name, value in tensors.items()
-        if name.startswith("encoder.")
-    }
+    encoder, matching = (
+        {
+            name.removeprefix(prefix): value.detach().cpu().contiguous()
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+        for prefix in ("encoder.", "matching.")
+    )
     facts = [
         ("stage", f"{number} of {', '.join(stage.name for stage in plan.stages[:number])}"),
         ("method", config.recipe),
@@ -157,7 +160,8 @@ def _write_model(
     ]
     card = model_card(title=f"{config.recipe}, stage {number}", config=config.model, facts=facts, trained=TRAINED)
     location = model_folder(run, plan, number)
-    return write_model(encoder, config.model, location, recipe=config.recipe, step=steps, card=card)
+    options: dict[str, Any] = {"recipe": config.recipe, "step": steps, "card": card}
+    return write_model(encoder, config.model, location, matching=matching or None, **options)
 
 
 TRAINED = (

@@ -2,11 +2,10 @@
 
 A stage is one long list of draws, numbered from 0. A draw is a few images of one identity and, from the second stage
 on, a few of remembered ones. It depends on the seed and its number alone: any process makes the same sample, and a
-resumed stage goes on where it was. Any `batch_identities` draws make a batch, however they are spread over processes.
+resumed stage goes on where it was.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 from evaluation.images import decode_image, read_image
 from lifelong.config import StageConfig
 from lifelong.memory.store import Exemplars
+from lifelong.training.draws import make_draws
 from lifelong.training.step import Batch
 from pretrain.augment import augment, make_transform
-from pretrain.feed import epoch_order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,47 +31,17 @@ class TrainingImages:
     """[N], rows of the classifier."""
 
 
-def groups_of(label_N: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Cut the images of every identity into groups of a size, at random.
-
-    The definition, as a loop::
-
-        for identity in sorted(set(label)):
-            images = shuffled images of the identity
-            while len(images) % size: images.append(a random one of them)
-            groups += images cut into pieces of `size`
-
-    So each image is in at least one group, and an identity with few images still fills one.
-
-    Returns:
-        int64 [G, size], rows of images.
-    """
-    groups: list[NDArray[np.int64]] = []
-    order = np.argsort(label_N, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(label_N[order])) + 1):
-        shuffled = rng.permutation(rows)
-        missing = -len(rows) % size
-        # Others first: an image is in a group twice only where its identity has too few.
-        extra = shuffled[np.arange(missing) % len(rows)]
-        groups.append(np.concatenate([shuffled, extra]).reshape(-1, size))
-    return np.concatenate(groups)
-
-
-def groups_per_epoch(labels: Sequence[int], size: int) -> int:
-    """Return how many groups `groups_of` makes."""
-    return sum(-(-count // size) for count in Counter(labels).values())
-
-
 class Feed:
     """Makes the samples of a stage."""
 
-    def __init__(self, config: StageConfig, images: TrainingImages, memory: Exemplars | None) -> None:
+    def __init__(
+        self, config: StageConfig, images: TrainingImages, memory: Exemplars | None, *, folder: str = ""
+    ) -> None:
         self.config = config
         self.images = images
         self.memory = memory if config.replay_identities else None
         self.transform = make_transform(config.augment, config.model.height, config.model.width)
-        self.draws_per_epoch = groups_per_epoch(images.label.tolist(), config.images_per_identity)
-        self._epoch, self._groups = -1, np.zeros((0, 0), np.int64)
+        self.draws = make_draws(config, images.label, folder)
         if self.memory is not None:
             _, first, count = np.unique(self.memory.label, return_index=True, return_counts=True)
             assert (np.diff(first) > 0).all(), "a memory is grouped by identity"
@@ -84,7 +53,7 @@ class Feed:
         """Make a sample: ``images`` uint8 [n, 3, H, W], ``label`` int64 [n], ``is_replay`` bool [n]."""
         config = self.config
         rng = np.random.default_rng((config.seed, draw, 0x5A3E))
-        rows = self._group(draw)
+        rows = self.draws.rows(draw)
         pixels = [read_image(self.images.path[row]) for row in rows]
         label = self.images.label[rows]
         if self.memory is not None:
@@ -93,17 +62,6 @@ class Feed:
             label = np.concatenate([label, self.memory.label[replayed]])
         is_replay = np.arange(len(label)) >= len(rows)
         return {"images": augment(pixels, self.transform, rng).numpy(), "label": label, "is_replay": is_replay}
-
-    def _group(self, draw: int) -> NDArray[np.int64]:
-        epoch = draw // self.draws_per_epoch
-        if epoch != self._epoch:
-            rng = np.random.default_rng((self.config.seed, epoch, 0x6209))
-            groups = groups_of(self.images.label, self.config.images_per_identity, rng)
-            # Neighbours in the order become a batch: groups of one identity are spread over the epoch.
-            label = self.images.label[groups[:, 0]]
-            self._groups = groups[epoch_order(label, seed=self.config.seed, epoch=epoch, pairs_per_clip=1)]
-            self._epoch = epoch
-        return self._groups[draw % self.draws_per_epoch]
 
     def _replay(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw remembered identities, every earlier stage as likely, and images of each."""
@@ -135,7 +93,7 @@ def to_batch(columns: dict[str, torch.Tensor]) -> Batch:
 
 def batches(feed: Feed, *, first_step: int, total_steps: int) -> Iterator[Batch]:
     """Yield the batches of steps ``first_step .. total_steps``, counted from 1, in one process."""
-    size = feed.config.batch_identities
+    size = feed.draws.per_step
     for step in range(first_step, total_steps + 1):
         samples = [feed.sample(draw) for draw in range((step - 1) * size, step * size)]
         yield to_batch(collate({name: [sample[name] for sample in samples] for name in samples[0]}))

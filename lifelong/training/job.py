@@ -9,6 +9,7 @@ Files of the stage's folder::
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from cluster import storage
 from evaluation.images import decode_image
 from lifelong.config import StageConfig
 from lifelong.memory.store import Exemplars, read_memory
+from lifelong.training.draws import Draws, make_draws
 from lifelong.training.feed import Feed, TrainingImages
+from lifelong.training.graph import ClassGraph
 from lifelong.training.model import LifelongModel, model_of
 from lifelong.training.objective import Bank
 from lifelong.training.step import StageLearner
@@ -73,7 +76,12 @@ def open_memory(job: StageJob) -> Exemplars | None:
 
 def open_feed(job: StageJob) -> Feed:
     """Open the samples of a stage."""
-    return Feed(job.config, read_images(job.folder), open_memory(job))
+    return Feed(job.config, read_images(job.folder), open_memory(job), folder=job.folder)
+
+
+def draws_of(job: StageJob) -> Draws:
+    """Return who meets whom in a stage."""
+    return make_draws(job.config, read_images(job.folder).label, job.folder)
 
 
 def total_steps(feed: Feed) -> int:
@@ -82,11 +90,11 @@ def total_steps(feed: Feed) -> int:
     Raises:
         ValueError: If it has less than one batch.
     """
-    config = feed.config
-    steps = config.epochs * feed.draws_per_epoch // config.batch_identities
+    config, draws = feed.config, feed.draws
+    steps = config.steps or config.epochs * draws.per_epoch // draws.per_step
     if not steps:
         raise ValueError(
-            f"{len(feed.images.path)} training images give {feed.draws_per_epoch} groups of "
+            f"{len(feed.images.path)} training images give {draws.per_epoch} groups of "
             f"{config.images_per_identity} in an epoch, and {config.epochs} epochs less than a batch of "
             f"{config.batch_identities}; lower --batch-identities or raise --epochs"
         )
@@ -108,6 +116,13 @@ def make_learner(
     teacher = model_of(read_network(job.before), job.config) if job.before else None
     memory = open_memory(job) if job.config.loss.compatibility else None
     bank = _bank(memory, teacher, job.config, device) if memory is not None and teacher is not None else None
+    images = read_images(job.folder)
+    draws = make_draws(job.config, images.label, job.folder)
+    before_epoch = None
+    if job.config.sampler == "graph":
+        graph = ClassGraph(job.config, images.path, images.label, job.folder)
+        graph.write(0, model.to(device), device)
+        before_epoch = partial(graph.write, device=device)
     return StageLearner(
         job.config,
         stage=job.stage,
@@ -116,6 +131,8 @@ def make_learner(
         wrapped=wrap(model.to(device)),
         teacher=teacher,
         bank=bank,
+        steps_per_epoch=draws.per_epoch / draws.per_step,
+        before_epoch=before_epoch,
     )
 
 

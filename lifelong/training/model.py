@@ -1,9 +1,10 @@
-"""The network of a stage: an encoder, a classifier over all identities so far, and, where asked for, a part head.
+"""The network of a stage: an encoder, a classifier over all identities so far, and heads where they are asked for.
 
 The encoder alone is what searches use afterwards; the heads travel from stage to stage beside it.
-Shapes: B images, D embedding size, C identities of all stages so far, P parts, K channels of the trunk.
+Shapes: B images, D embedding size, C identities of all stages so far, P parts, K channels of the trunk or of a map.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lifelong.config import StageConfig
+from lifelong.losses.matching import ClassMemory
 from lifelong.losses.parts import PartHead, pool_parts
 from pretrain.config import ModelConfig
-from pretrain.models.encoder import make_encoder
+from pretrain.models.encoder import MAP_LAYERS, TRUNK_LAYERS, make_encoder
+from pretrain.models.matching import MatchingBranch, matching_branch
 
 MASK_HIDDEN = 128
 """Width of the network that makes channel masks (specification LReID-BC 2.7.4)."""
@@ -23,8 +26,10 @@ MASK_HIDDEN = 128
 class Outputs:
     """What the network says of a batch."""
 
+    raw_BD: Tensor
+    """The embedding as the last layer gives it."""
     embedding_BD: Tensor
-    """Unit norm."""
+    """Of unit norm."""
     logit_BC: Tensor
     """Scaled cosine with each identity's weight."""
     part_BPK: Tensor | None = None
@@ -33,12 +38,19 @@ class Outputs:
     """Channel masks, in (0, 1)."""
     part_logit_BPP: Tensor | None = None
     """Which part the masked features show."""
+    map_BKHW: Tensor | None = None
+    """What QAConv matches; unit norm at each location."""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Tensor]) -> "Outputs":
+        """Name what `LifelongModel.forward` found, and add the embedding that is searched."""
+        return cls(**found, embedding_BD=functional.normalize(found["raw_BD"], dim=1))
 
 
 class LifelongModel(nn.Module):
-    """Encoder and heads. `forward` returns a plain tuple, which any wrapper passes on; `Outputs` names its parts."""
+    """Encoder and heads. `forward` returns a plain dictionary, which any wrapper passes on; `Outputs` has its names."""
 
-    def __init__(self, config: StageConfig, num_identities: int, *, with_parts: bool) -> None:
+    def __init__(self, config: StageConfig, num_identities: int, *, with_parts: bool, with_matching: bool) -> None:
         super().__init__()
         self.config = config
         self.encoder = make_encoder(config.model, seed=config.seed)
@@ -48,25 +60,41 @@ class LifelongModel(nn.Module):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(config.seed)
                 self.part_head = PartHead(_trunk_channels(config.model), config.loss.num_parts, MASK_HIDDEN)
+        self.matching: MatchingBranch | None = None
+        self.class_memory: ClassMemory | None = None
+        if with_matching:
+            self.matching = matching_branch(config.model, channels=config.loss.matching.channels, seed=config.seed)
+            if config.loss.matching.class_memory:
+                size = {"height": self.matching.height, "width": self.matching.width}
+                self.class_memory = ClassMemory(num_identities, channels=config.loss.matching.channels, **size)
+        # What no term of the loss reaches does not learn, and does not decay.
+        self.classifier.requires_grad_(config.loss.uses_classifier)
+        self.encoder.embedding.requires_grad_(config.loss.uses_embedding)
 
     @property
     def num_identities(self) -> int:
         """Identities that the classifier knows."""
         return len(self.classifier)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Look at images, uint8 [B, 3, H, W]; see `Outputs` for what comes back, in that order."""
-        if self.part_head is None:
-            embedding_BD = self.encoder(images)
-            return embedding_BD, self._classify(embedding_BD)
-        embedding_BD, trunk_BKHW = self.encoder.with_trunk(images)
-        part_BPK = pool_parts(trunk_BKHW.float(), self.config.loss.num_parts)
-        mask_BPK = self.part_head.mask(part_BPK)
-        logit_BPP = self.part_head.classify(part_BPK * mask_BPK)
-        return embedding_BD, self._classify(embedding_BD), part_BPK, mask_BPK, logit_BPP
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Look at images, uint8 [B, 3, H, W]."""
+        kind = type(self.encoder.backbone).__name__
+        wanted = [TRUNK_LAYERS[kind]] * (self.part_head is not None) + [MAP_LAYERS[kind]] * (self.matching is not None)
+        raw_BD, layers = self.encoder.with_layers(images, wanted)
+        cosine_BC = functional.normalize(raw_BD, dim=1) @ functional.normalize(self.classifier, dim=1).T
+        found = {"raw_BD": raw_BD, "logit_BC": self.config.loss.scale * cosine_BC}
+        if self.part_head is not None:
+            part_BPK = pool_parts(layers[0].float(), self.config.loss.num_parts)
+            mask_BPK = self.part_head.mask(part_BPK)
+            logit_BPP = self.part_head.classify(part_BPK * mask_BPK)
+            found |= {"part_BPK": part_BPK, "mask_BPK": mask_BPK, "part_logit_BPP": logit_BPP}
+        if self.matching is not None:
+            found["map_BKHW"] = self.matching(layers[-1])
+        return found
 
-    def _classify(self, embedding_BD: Tensor) -> Tensor:
-        return self.config.loss.scale * embedding_BD @ functional.normalize(self.classifier, dim=1).T
+    def outputs(self, images: Tensor) -> Outputs:
+        """Look at images, with names."""
+        return Outputs.of(self(images))
 
 
 def _trunk_channels(config: ModelConfig) -> int:
@@ -82,9 +110,10 @@ def model_of(tensors: dict[str, Tensor], config: StageConfig) -> LifelongModel:
         ValueError: If they are not those of the configured architecture.
     """
     with_parts = any(name.startswith("part_head.") for name in tensors)
-    model = LifelongModel(config, len(tensors["classifier"]), with_parts=with_parts)
+    with_matching = any(name.startswith("matching.") for name in tensors)
+    model = LifelongModel(config, len(tensors["classifier"]), with_parts=with_parts, with_matching=with_matching)
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict(_with_empty_memory(model, tensors))
     except RuntimeError as error:
         raise ValueError(f"the last stage's network does not fit this stage's configuration: {error}") from error
     return model
@@ -103,9 +132,14 @@ def next_model(config: StageConfig, before: dict[str, Tensor], class_mean_CD: Te
         `before` lacks begins at random.
     """
     known_CD = before.get("classifier", class_mean_CD[:0])
-    model = LifelongModel(config, len(known_CD) + len(class_mean_CD), with_parts=config.loss.parts > 0)
+    model = LifelongModel(
+        config,
+        len(known_CD) + len(class_mean_CD),
+        with_parts=config.loss.parts > 0,
+        with_matching=config.loss.matching.is_used,
+    )
     tensors = model.state_dict()
-    kept = {name: value for name, value in before.items() if name in tensors and name != "classifier"}
+    kept = {name: value for name, value in lasting(before).items() if name in tensors and name != "classifier"}
     missing = [name for name in tensors if name.startswith("encoder.") and name not in kept]
     if missing:
         raise ValueError(f"the last network has no {missing[0]}; is it of another architecture?")
@@ -114,8 +148,18 @@ def next_model(config: StageConfig, before: dict[str, Tensor], class_mean_CD: Te
         name = unequal[0]
         raise ValueError(
             f"{name} is {list(kept[name].shape)} in the last network and {list(tensors[name].shape)} in this one; "
-            "all stages need the same --model and --loss.num-parts"
+            "all stages need the same --model, --loss.num-parts and --loss.matching.channels"
         )
     rows_CD = torch.cat([known_CD, functional.normalize(class_mean_CD.to(known_CD.dtype), dim=1)])
     model.load_state_dict({**tensors, **kept, "classifier": rows_CD})
     return model
+
+
+def lasting(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what serves one stage only: the memory of maps, which begins empty in each."""
+    return {name: value for name, value in tensors.items() if not name.startswith("class_memory.")}
+
+
+def _with_empty_memory(model: LifelongModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    own = model.state_dict()
+    return {name: own[name] for name in own if name.startswith("class_memory.")} | tensors

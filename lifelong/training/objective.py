@@ -4,17 +4,22 @@ Shapes: B images (new ones and replayed ones), M remembered features, D embeddin
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lifelong.config import LossConfig
+from lifelong.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from lifelong.losses.compatibility import cross_model_compatibility
 from lifelong.losses.distillation import logit_distillation, relation_distillation
+from lifelong.losses.episodes import dmml_loss, episode_logits, split_episode
 from lifelong.losses.identity import identity_loss, influence_loss
-from lifelong.losses.parts import combine_masks, part_classification, part_consistency, part_prediction
+from lifelong.losses.matching import hard_triplet, pairwise_matching_loss
+from lifelong.losses.parts import PartHead, combine_masks, part_classification, part_consistency, part_prediction
+from lifelong.losses.prototypes import prototype_distillation
 from lifelong.losses.triplet import batch_hard_triplet, soft_batch_hard_triplet
-from lifelong.training.model import Outputs, PartHead
+from lifelong.training.model import LifelongModel, Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ def stage_terms(
     label_B: Tensor,
     is_replay_B: Tensor,
     past: Past,
-    part_head: PartHead | None,
+    model: LifelongModel,
     config: LossConfig,
 ) -> dict[str, Tensor]:
     """Compute every term that has a weight.
@@ -56,14 +61,16 @@ def stage_terms(
         label_B: int64, row of the classifier.
         is_replay_B: bool, which images come from the memory.
         past: What is known of earlier stages.
-        part_head: Of the learning network.
+        model: The learning network, for its heads.
         config: Weights and constants.
 
     Returns:
         Scalars by name, not yet weighted.
     """
     embedding_BD = outputs.embedding_BD
-    terms = {"identity": identity_loss(outputs.logit_BC, label_B, smoothing=config.smoothing)}
+    terms: dict[str, Tensor] = {}
+    if config.identity:
+        terms["identity"] = identity_loss(outputs.logit_BC, label_B, smoothing=config.smoothing)
     if config.triplet:
         new_B = ~is_replay_B
         terms["triplet"] = soft_batch_hard_triplet(embedding_BD[new_B], label_B[new_B]) + batch_hard_triplet(
@@ -85,18 +92,80 @@ def stage_terms(
         terms["influence"] = influence_loss(embedding_BD, past.frozen_CD, label_B, scale=config.scale)
     if outputs.part_logit_BPP is not None:
         terms["parts"] = part_classification(outputs.part_logit_BPP)
+    if outputs.map_BKHW is not None:
+        terms |= matching_terms(outputs.map_BKHW, label_B, model, config.matching)
+    if config.episode.metric or config.episode.distillation:
+        terms |= episode_terms(outputs, before, label_B, ~is_replay_B, config.episode)
     if before is not None:
-        if config.logit_distillation:
-            terms["logit_distillation"] = logit_distillation(
-                outputs.logit_BC, before.logit_BC, temperature=config.distillation_temperature
-            )
-        if config.relation_distillation:
-            terms["relation_distillation"] = relation_distillation(
-                embedding_BD, before.embedding_BD, tau=config.relation_tau
-            )
-        if config.consolidation and past.part_head is not None:
-            assert part_head is not None, "consolidation needs parts, as LossConfig checks"
-            terms["consolidation"] = consolidate(outputs, before, part_head, past.part_head, config)
+        terms |= distillation_terms(outputs, before, model, past.part_head, config)
+    return terms
+
+
+def distillation_terms(
+    outputs: Outputs, before: Outputs, model: LifelongModel, old_head: PartHead | None, config: LossConfig
+) -> dict[str, Tensor]:
+    """Compute the terms of agreeing with the last model on logits, relations and parts."""
+    terms: dict[str, Tensor] = {}
+    if config.logit_distillation:
+        terms["logit_distillation"] = logit_distillation(
+            outputs.logit_BC, before.logit_BC, temperature=config.distillation_temperature
+        )
+    if config.relation_distillation:
+        terms["relation_distillation"] = relation_distillation(
+            outputs.embedding_BD, before.embedding_BD, tau=config.relation_tau
+        )
+    if config.consolidation and old_head is not None:
+        assert model.part_head is not None, "consolidation needs parts, as LossConfig checks"
+        terms["consolidation"] = consolidate(outputs, before, model.part_head, old_head, config)
+    return terms
+
+
+def episode_terms(
+    outputs: Outputs, before: Outputs | None, label_B: Tensor, is_new_B: Tensor, config: EpisodeLossConfig
+) -> dict[str, Tensor]:
+    """Compute the terms over the episode that the new images of a batch are (specification DwoPP, part A)."""
+    split = partial(split_episode, label_B=label_B[is_new_B], queries=config.queries)
+    support_NSD, query_NQD = split(outputs.raw_BD[is_new_B])
+    geometry: dict[str, Any] = {"distance": config.distance, "scale": config.scale}
+    terms: dict[str, Tensor] = {}
+    if config.metric:
+        terms["metric"] = dmml_loss(
+            support_NSD,
+            query_NQD,
+            mode=config.mode,
+            margin=config.margin,
+            norm_penalty=config.norm_penalty,
+            **geometry,
+        )
+    if config.distillation and before is not None:
+        positive_R = torch.arange(len(query_NQD), device=query_NQD.device).repeat_interleave(query_NQD.shape[1])
+        terms["prototype_distillation"] = prototype_distillation(
+            episode_logits(support_NSD, query_NQD, **geometry),
+            episode_logits(*split(before.raw_BD[is_new_B]), **geometry),
+            positive_R,
+            temperature=config.temperature,
+            drop_positive=config.drop_positive,
+            target_weight=config.target_weight,
+            other_weight=config.other_weight,
+        )
+    return terms
+
+
+def matching_terms(
+    map_BKHW: Tensor, label_B: Tensor, model: LifelongModel, config: MatchingLossConfig
+) -> dict[str, Tensor]:
+    """Compute the terms on QAConv scores; the memory of classes takes the batch's maps afterwards."""
+    assert model.matching is not None
+    terms: dict[str, Tensor] = {}
+    if config.pairwise or config.triplet:
+        score_BB = model.matching.score(map_BKHW, map_BKHW)
+        if config.pairwise:
+            terms["matching"] = pairwise_matching_loss(score_BB, label_B)
+        if config.triplet:
+            terms["matching_triplet"] = hard_triplet(score_BB, label_B, margin=config.margin)
+    if model.class_memory is not None:
+        terms["class_memory"] = model.class_memory(model.matching, map_BKHW, label_B, gamma=config.gamma)
+        model.class_memory.update(map_BKHW, label_B)
     return terms
 
 
@@ -126,6 +195,6 @@ def consolidate(
 
 
 def weighted_sum(terms: dict[str, Tensor], config: LossConfig) -> Tensor:
-    """Add up the terms by their weights; that of the identity term is 1."""
+    """Add up the terms by their weights."""
     weights = config.weights()
     return torch.stack([weights[name] * value for name, value in terms.items()]).sum()

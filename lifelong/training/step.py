@@ -1,5 +1,8 @@
 """One step of a stage: forward, gather, terms by name, backward, agree, clip, update. Knows nothing of Ray."""
 
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +13,7 @@ from lifelong.losses.compatibility import previous_stage_only
 from lifelong.training.model import LifelongModel, Outputs
 from lifelong.training.objective import Bank, Past, stage_terms, weighted_sum
 from pretrain import collectives
-from pretrain.schedules import warmup_cosine
+from pretrain.schedules import AdaptiveSchedule, late_decay, warmup_cosine
 from pretrain.step import autocast, make_optimizer, require_finite
 
 REMEDY = "Lower optimizer.learning-rate or a weight of loss"
@@ -41,6 +44,8 @@ class StageLearner:
         wrapped: nn.Module,
         teacher: LifelongModel | None = None,
         bank: Bank | None = None,
+        steps_per_epoch: float = 1.0,
+        before_epoch: Callable[[int, LifelongModel], None] | None = None,
     ) -> None:
         """Set up a stage.
 
@@ -52,13 +57,20 @@ class StageLearner:
             wrapped: The `LifelongModel` as the stage begins, or `DistributedDataParallel` around it.
             teacher: The last stage's network; it is frozen here. None in the first stage.
             bank: Features of earlier stages.
+            steps_per_epoch: How long a pass of the sampler is, for schedules that count epochs.
+            before_epoch: Called at the end of each epoch but the last, with the number of the next, from 0, and the
+                network.
         """
         self.config = config
         self.stage = stage
         self.total_steps = total_steps
         self.device = device
         self.wrapped = wrapped
-        self.optimizer = make_optimizer(wrapped, config.optimizer)
+        self.optimizer = make_optimizer(wrapped, config.optimizer, {"encoder.": config.encoder_rate})
+        self.steps_per_epoch = steps_per_epoch
+        self.before_epoch = before_epoch or (lambda epoch, model: None)
+        self._adaptive = AdaptiveSchedule(max(1, self._epoch(total_steps) + 1))
+        self._epoch_loss, self._epoch_start = torch.zeros((), device=device), 0
         uses_teacher = teacher is not None and config.loss.uses_teacher
         self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher and uses_teacher else None
         self.past = Past(
@@ -92,17 +104,11 @@ class StageLearner:
             FloatingPointError: On every process, before the update, if a number is not finite on any of them.
         """
         config = self.config
-        rate = config.optimizer.learning_rate * warmup_cosine(
-            step, total_steps=self.total_steps, warmup_fraction=config.optimizer.warmup_fraction
-        )
+        rate = config.optimizer.learning_rate * self._factor(step)
         rate *= config.later_rate if self.stage > 1 else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.wrapped.train()
-        if config.freeze_batch_norm and self.stage > 1:
-            for module in self.wrapped.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            group["lr"] = rate * group["rate"]
+        self._set_modes()
         images = batch.images.to(self.device, non_blocking=True)
         counts = collectives.counts_over_ranks(len(images), self.device)
         with autocast(self.device):
@@ -111,13 +117,14 @@ class StageLearner:
         label = collectives.gather_with_gradient(batch.label.to(self.device), counts)
         is_replay = collectives.gather_with_gradient(batch.is_replay.to(self.device).long(), counts).bool()
         require_finite(step, REMEDY, embedding=outputs.embedding_BD.detach().sum())
-        terms = stage_terms(outputs, before, label, is_replay, self.past, self.module.part_head, config.loss)
+        terms = stage_terms(outputs, before, label, is_replay, self.past, self.module, config.loss)
         total = weighted_sum(terms, config.loss)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        norm = nn.utils.clip_grad_norm_(self.wrapped.parameters(), config.optimizer.max_gradient_norm)
+        norm = self._clip()
         require_finite(step, REMEDY, loss=total.detach(), gradient_norm=norm)
         self.optimizer.step()
+        self._end_step(step, total.detach())
         accuracy = (outputs.logit_BC.detach().argmax(dim=1) == label).float().mean()
         return {
             "loss/total": total.detach(),
@@ -127,18 +134,98 @@ class StageLearner:
             "optimizer/learning_rate": torch.tensor(rate),
         }
 
+    def progress(self) -> dict[str, float]:
+        """Return what the adaptive schedule has found out, and the loss of the epoch so far."""
+        if self.config.schedule != "adaptive":
+            return {}
+        return {**self._adaptive.state, "epoch_loss": float(self._epoch_loss), "epoch_start": self._epoch_start}
+
+    def go_on(self, progress: dict[str, float]) -> None:
+        """Take up what `progress` returned."""
+        if progress:
+            own = ("epoch_loss", "epoch_start")
+            self._epoch_loss = torch.tensor(progress["epoch_loss"], device=self.device)
+            self._epoch_start = int(progress["epoch_start"])
+            self._adaptive.restore({name: value for name, value in progress.items() if name not in own})
+            self._shorten()
+
+    def _epoch(self, step: int) -> int:
+        """Return the epoch of a step, from 0."""
+        return int((step - 1) / self.steps_per_epoch)
+
+    def _factor(self, step: int) -> float:
+        """Return the share of the peak learning rate."""
+        config = self.config
+        if config.schedule == "adaptive":
+            return self._adaptive.factor
+        if config.schedule == "late-decay":
+            return late_decay(self._epoch(step), total_epochs=max(2, self._epoch(self.total_steps) + 1))
+        return warmup_cosine(step, total_steps=self.total_steps, warmup_fraction=config.optimizer.warmup_fraction)
+
+    def _set_modes(self) -> None:
+        self.wrapped.train()
+        when = self.config.freeze_batch_norm
+        if when == "always" or (when == "later" and self.stage > 1):
+            _freeze_batch_norm(self.module.encoder)
+
+    def _clip(self) -> Tensor:
+        """Scale gradients down, those of the encoder apart from those of the heads if asked; return the whole norm."""
+        limit = self.config.optimizer.max_gradient_norm
+        parameters = dict(self.module.named_parameters())
+        is_apart = self.config.clip == "apart"
+        groups = [
+            [value for name, value in parameters.items() if name.startswith("encoder.") == side or not is_apart]
+            for side in ((True, False) if is_apart else (True,))
+        ]
+        return torch.stack([nn.utils.clip_grad_norm_(group, limit) for group in groups]).norm()
+
+    def _end_step(self, step: int, loss: Tensor) -> None:
+        """At the end of an epoch: adapt the schedule, and say that another epoch begins."""
+        self._epoch_loss += loss
+        if self._epoch(step + 1) == self._epoch(step):
+            return
+        if self.config.schedule == "adaptive":
+            self._adaptive.end_epoch(float(self._epoch_loss) / (step - self._epoch_start))
+            self._shorten()
+        self._epoch_loss, self._epoch_start = torch.zeros_like(self._epoch_loss), step
+        if step < self.total_steps:
+            self.before_epoch(self._epoch(step + 1), self.module)
+
+    def _shorten(self) -> None:
+        """End the stage where the adaptive schedule says."""
+        self.total_steps = min(self.total_steps, math.ceil(self._adaptive.last_epoch * self.steps_per_epoch))
+
     @torch.no_grad()
     def _look_back(self, images: Tensor, counts: list[int]) -> Outputs | None:
         """What the last model says of the same images, in evaluation mode."""
         if self.teacher is None:
             return None
         # A block of its own: autocast caches what it casts, and casts of this pass carry no gradient.
-        with autocast(self.device):
+        with autocast(self.device), _batch_statistics(self.teacher, wanted=self.config.teacher_statistics == "batch"):
             return _gather(self.teacher(images), counts)
 
 
-def _gather(parts: tuple[Tensor, ...], counts: list[int]) -> Outputs:
-    return Outputs(*(collectives.gather_with_gradient(part.float(), counts) for part in parts))
+def _gather(found: dict[str, Tensor], counts: list[int]) -> Outputs:
+    return Outputs.of({name: collectives.gather_with_gradient(part.float(), counts) for name, part in found.items()})
+
+
+def _freeze_batch_norm(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+
+
+@contextmanager
+def _batch_statistics(module: nn.Module, *, wanted: bool) -> Iterator[None]:
+    """Let batch norm use the batch's statistics, and leave its own as they are."""
+    norms = [part for part in module.modules() if wanted and isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    for part in norms:
+        part.training, part.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for part in norms:
+            part.training, part.track_running_stats = False, True
 
 
 def _on(bank: Bank, config: StageConfig, device: torch.device) -> Bank:

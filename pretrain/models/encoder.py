@@ -1,5 +1,7 @@
 """The encoder: pixels in, embedding out; one network for both frames."""
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import torch
@@ -99,36 +101,57 @@ class Encoder(nn.Module):
         Returns:
             float32 [B, D] with unit norm.
         """
-        pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return functional.normalize(self.embedding(self.backbone(pixels)).float(), dim=1)
+        return functional.normalize(self.raw(images), dim=1)
 
-    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed crops, and return their feature map too: the whole trunk's, or a ResNet's third stage's.
+    def raw(self, images: Tensor) -> Tensor:
+        """Return the linear layer's output, float32 [B, D]: the embedding before it is scaled to norm 1."""
+        pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self.embedding(self.backbone(pixels)).float()
+
+    def with_layers(self, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
+        """Return `raw` and what some layers of the backbone give, all in one pass.
+
+        Args:
+            images: uint8 RGB [B, 3, H, W].
+            layers: Names of the backbone's submodules, such as ``layer3``.
+
+        Returns:
+            float32 [B, D], any norm; and the outputs in the order of the names, in the precision that they have.
+        """
+        captured: dict[str, Tensor] = {}
+        with ExitStack() as hooks:
+            for layer in layers:
+
+                def capture(_module: nn.Module, _inputs: object, output: Tensor, layer: str = layer) -> None:
+                    captured[layer] = output
+
+                hooks.enter_context(self.backbone.get_submodule(layer).register_forward_hook(capture))
+            raw = self.raw(images)
+        return raw, [captured[layer] for layer in layers]
+
+    def with_raw_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed crops, and return their feature map as it is: the whole trunk's, or a ResNet's third stage's.
 
         QAConv matches maps of that stage (Liao and Shao, 2020): fine enough for details, deep enough to mean something.
 
         Returns:
-            float32 [B, D], and float32 [B, C, H, W] with unit norm over C.
+            float32 [B, D] with unit norm, and float32 [B, C, H, W], not negative.
         """
-        embedding, found = self._with_output_of(MAP_LAYERS[type(self.backbone).__name__], images)
-        return embedding, functional.normalize(found.float(), dim=1)
+        embedding, found = self._with_layer(images, MAP_LAYERS)
+        return embedding, found.float()
+
+    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed crops, and return `with_raw_map`'s map with unit norm over C at each location."""
+        embedding, found = self.with_raw_map(images)
+        return embedding, functional.normalize(found, dim=1)
 
     def with_trunk(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Embed crops, and return what the backbone pools: float32 [B, D] and float [B, C, H, W], not negative."""
-        return self._with_output_of(TRUNK_LAYERS[type(self.backbone).__name__], images)
+        return self._with_layer(images, TRUNK_LAYERS)
 
-    def _with_output_of(self, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
-        captured: list[Tensor] = []
-
-        def capture(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            captured.append(output)
-
-        handle = self.backbone.get_submodule(layer).register_forward_hook(capture)
-        try:
-            embedding = self(images)
-        finally:
-            handle.remove()
-        return embedding, captured[0]
+    def _with_layer(self, images: Tensor, layer_of: Mapping[str, str]) -> tuple[Tensor, Tensor]:
+        raw, (found,) = self.with_layers(images, [layer_of[type(self.backbone).__name__]])
+        return functional.normalize(raw, dim=1), found
 
 
 def make_encoder(config: ModelConfig, *, seed: int) -> Encoder:

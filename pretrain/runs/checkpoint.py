@@ -36,6 +36,14 @@ class Learner(Protocol):
         """The network without any wrapper."""
         ...
 
+    def progress(self) -> dict[str, float]:
+        """Return what a schedule has found out so far; empty where it follows from the step."""
+        ...
+
+    def go_on(self, progress: dict[str, float]) -> None:
+        """Take up what `progress` returned."""
+        ...
+
 
 def save_checkpoint(folder: str, learner: Learner, step: int) -> None:
     """Write everything that a run needs to go on after `step` into an empty local folder.
@@ -46,9 +54,11 @@ def save_checkpoint(folder: str, learner: Learner, step: int) -> None:
     moments: dict[str, Tensor] = {}
     for name, parameter in learner.module.named_parameters():
         for key, value in learner.optimizer.state.get(parameter, {}).items():
-            moments[f"{name}/{key}"] = value
+            if isinstance(value, Tensor):
+                moments[f"{name}/{key}"] = value
     save_file(_contiguous(moments), os.path.join(folder, "optimizer.safetensors"))
     state = {"step": step, "total_steps": learner.total_steps, "config": to_json(learner.config)}
+    state["progress"] = learner.progress()
     with open(os.path.join(folder, "state.json"), "w") as stream:
         json.dump(state, stream, indent=2)
 
@@ -66,12 +76,11 @@ def load_checkpoint(folder: str, learner: Learner) -> int:
     learner.module.load_state_dict(load_file(os.path.join(folder, "model.safetensors")))
     moments = load_file(os.path.join(folder, "optimizer.safetensors"))
     for name, parameter in learner.module.named_parameters():
-        entries = {
-            key: moments[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in moments
-        }
+        entries = {key.rpartition("/")[2]: value for key, value in moments.items() if key.startswith(f"{name}/")}
         learner.optimizer.state[parameter] = {
             key: value if key == "step" else value.to(parameter.device) for key, value in entries.items()
         }
+    learner.go_on(state.get("progress", {}))
     return int(state["step"])
 
 

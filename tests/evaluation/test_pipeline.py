@@ -65,6 +65,7 @@ class Striped(HistogramEmbedder):
     """A model with a map of two locations: the upper and the lower half."""
 
     map_shape = (2, 1, HistogramEmbedder.embedding_size)
+    head = None
 
     def embed_with_maps(self, images):
         halves = [self.embed([image[: len(image) // 2], image[len(image) // 2 :]]) for image in images]

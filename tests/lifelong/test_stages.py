@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from lifelong.config import LossConfig, MemoryConfig, StageConfig
+from lifelong.config import MemoryConfig, StageConfig
+from lifelong.loss_config import LossConfig
 from lifelong.stages import (
     LifelongPlan,
     Stage,
@@ -82,6 +83,23 @@ def test_a_stage_takes_the_first_identities_and_everything_that_is_tested(tmp_pa
     rows = Stage(name="a", dataset=str(tmp_path), identities=3, config=CONFIG).rows()
     assert sorted({row.identity for row in rows if row.split == "train"}) == [1, 2, 3]
     assert sorted({row.identity for row in rows if row.split == "gallery"}) == [101, 102, 103, 104, 105]
+
+
+def test_a_stage_takes_a_part_of_its_identities_and_everything_that_is_tested(tmp_path):
+    write_people(tmp_path, people=7)
+    found = []
+    for number in (1, 2, 3):
+        rows = Stage(name="a", dataset=str(tmp_path), identities=5, part=f"{number}/3", config=CONFIG).rows()
+        found.append(sorted({row.identity for row in rows if row.split == "train"}))
+        assert len({row.identity for row in rows if row.split == "gallery"}) == 7
+    assert found == [[1, 2], [3, 4], [5]]
+    shuffled = [Stage(name="a", dataset=str(tmp_path), part=f"{k}/2@1", config=CONFIG).rows() for k in (1, 2)]
+    people = [{row.identity for row in rows if row.split == "train"} for rows in shuffled]
+    assert (people[0] | people[1], people[0] & people[1]) == (set(range(1, 8)), set())
+    with pytest.raises(ValueError, match=r"part must be such as 3/10.* got '4/3'"):
+        Stage(name="a", dataset=str(tmp_path), part="4/3", config=CONFIG)
+    with pytest.raises(ValueError, match="7 identities cannot be cut into 8 tasks"):
+        Stage(name="a", dataset=str(tmp_path), part="1/8", config=CONFIG).rows()
 
 
 def test_a_dataset_without_training_images_is_no_stage(tmp_path):

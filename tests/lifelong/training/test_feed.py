@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from lifelong.config import LossConfig, MemoryConfig, StageConfig
+from lifelong.config import MemoryConfig, StageConfig
+from lifelong.loss_config import LossConfig
 from lifelong.memory.store import Exemplars
-from lifelong.training.feed import Feed, TrainingImages, batches, groups_of, groups_per_epoch
+from lifelong.training.feed import Feed, TrainingImages, batches
 from pretrain.config import AugmentConfig, ModelConfig
 from tests.lifelong.people import write_people
 
@@ -52,21 +53,10 @@ def memory_of(images):
     )
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
-def test_every_image_is_in_a_group_of_its_identity(size):
-    label = np.array([3, 3, 5, 3, 5, 3, 3, 8])
-    groups = groups_of(label, size, np.random.default_rng(0))
-    assert groups.shape == (groups_per_epoch(label.tolist(), size), size)
-    assert all(len(set(label[group])) == 1 for group in groups)
-    assert set(groups.ravel()) == set(range(len(label)))
-    for group in groups:  # an image twice in a group only where its identity has too few
-        assert len(set(group)) == min(size, (label == label[group[0]]).sum())
-
-
 def test_an_epoch_holds_every_image(images):
     feed = Feed(CONFIG, images, None)
-    assert feed.draws_per_epoch == 5 * 2
-    labels = np.concatenate([feed.sample(draw)["label"] for draw in range(feed.draws_per_epoch)])
+    assert feed.draws.per_epoch == 5 * 2
+    labels = np.concatenate([feed.sample(draw)["label"] for draw in range(feed.draws.per_epoch)])
     assert np.bincount(labels)[10:].tolist() == [6] * 5
 
 

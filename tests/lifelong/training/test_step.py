@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from lifelong.config import LossConfig, MemoryConfig, StageConfig
+from lifelong.config import MemoryConfig, StageConfig
+from lifelong.loss_config import LossConfig
 from lifelong.recipes import FULL_SIZE, RECIPES, find_recipe
 from lifelong.training.model import next_model
 from lifelong.training.objective import Bank, weighted_sum
@@ -92,7 +93,7 @@ def test_the_first_stage_looks_at_nothing_old():
 
 def test_a_stage_begins_where_the_last_one_ended():
     """The student is the teacher: logits of known identities and relations agree, but for batch norm's mode."""
-    learner = make_learner(replace(CONFIG, freeze_batch_norm=True))
+    learner = make_learner(replace(CONFIG, freeze_batch_norm="later"))
     metrics = learner.step(batch(), 1)
     for name in ("consolidation", "logit_distillation", "relation_distillation"):
         assert metrics[f"loss/{name}"] == pytest.approx(0, abs=1e-6), name
@@ -114,7 +115,7 @@ def test_the_past_does_not_change():
 
 def test_frozen_batch_norm_keeps_its_statistics():
     for frozen in (True, False):
-        learner = make_learner(replace(CONFIG, freeze_batch_norm=frozen))
+        learner = make_learner(replace(CONFIG, freeze_batch_norm="later" if frozen else "never"))
         before = learner.module.encoder.backbone.bn1.running_mean.clone()
         learner.step(batch(), 1)
         assert torch.equal(learner.module.encoder.backbone.bn1.running_mean, before) == frozen

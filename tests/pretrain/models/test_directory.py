@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pretrain.config import ModelConfig
-from pretrain.models import directory
 from pretrain.models.directory import load_embedder, model_card, model_fingerprint, write_model
 from pretrain.models.encoder import make_encoder
+from pretrain.models.matching import matching_branch
 
 CONFIG = ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16)
 
@@ -20,13 +20,12 @@ def state(seed=0, config=CONFIG):
     return {name: tensor.contiguous() for name, tensor in make_encoder(config, seed=seed).state_dict().items()}
 
 
-def write(out, seed=0):
-    return write_model(state(seed), CONFIG, str(out), recipe="test", step=5, card="# A model\n")
+def write(out, seed=0, matching=None):
+    return write_model(state(seed), CONFIG, str(out), recipe="test", step=5, card="# A model\n", matching=matching)
 
 
-def pictures(*sizes):
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in sizes]
+def branch_state(seed=0):
+    return matching_branch(CONFIG, channels=6, seed=seed).state_dict()
 
 
 def test_round_trip(tmp_path):
@@ -38,39 +37,53 @@ def test_round_trip(tmp_path):
     embedder = load_embedder(str(tmp_path / "model"))
     assert (embedder.fingerprint, embedder.embedding_size) == (description["fingerprint"], 8)
     assert not embedder.encoder.training
-    (image,) = pictures((32, 16))
+    assert (embedder.matching, embedder.head) == (None, None)
+    assert "matching" not in description
+    image = np.random.default_rng(0).integers(0, 256, (32, 16, 3), dtype=np.uint8)
     encoder = make_encoder(CONFIG, seed=0).eval()
     with torch.inference_mode():
         expected = encoder(torch.from_numpy(image).permute(2, 0, 1)[None])
     np.testing.assert_allclose(embedder.embed([image]), expected.numpy(), atol=1e-5)
 
 
-def test_images_of_any_size_and_number_are_embedded_in_order(tmp_path, monkeypatch):
-    write(tmp_path / "model")
-    embedder = load_embedder(str(tmp_path / "model"))
-    images = pictures((32, 16), (100, 40), (9, 7), (300, 301), (31, 90))
-    got = embedder.embed(images)
-    assert (got.shape, got.dtype) == ((5, 8), np.float32)
-    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
-    monkeypatch.setattr(directory, "BATCH", 2)
-    np.testing.assert_allclose(embedder.embed(images), got, atol=1e-5)
-    np.testing.assert_allclose(np.concatenate([embedder.embed([image]) for image in images]), got, atol=1e-5)
-    assert embedder.embed([]).shape == (0, 8)
+def test_a_matching_branch_travels_with_the_model(tmp_path):
+    plain = write(tmp_path / "plain")
+    description = write(tmp_path / "model", matching=branch_state())
+    assert description["matching"] == {"channels": 6}
+    assert plain["fingerprint"] != description["fingerprint"]
+    assert (tmp_path / "model/matching.safetensors").exists()
+    branch = load_embedder(str(tmp_path / "model")).matching
+    assert not branch.training
+    assert (branch.neck.out_channels, branch.height, branch.width) == (6, 4, 2)
+    for name, tensor in branch_state().items():
+        assert torch.equal(branch.state_dict()[name], tensor), name
 
 
-def test_feature_maps_come_with_the_same_features(tmp_path, monkeypatch):
-    write(tmp_path / "model")
-    embedder = load_embedder(str(tmp_path / "model"))
-    images = pictures((32, 16), (100, 40), (9, 7))
-    features, maps = embedder.embed_with_maps(images)
-    height, width, channels = embedder.map_shape
-    assert maps.shape == (3, height * width, channels)
-    np.testing.assert_allclose(np.linalg.norm(maps, axis=2), 1, atol=1e-5)
-    np.testing.assert_array_equal(features, embedder.embed(images))
-    monkeypatch.setattr(directory, "BATCH", 2)
-    np.testing.assert_allclose(embedder.embed_with_maps(images)[1], maps, atol=1e-5)
-    upside_down = embedder.embed_with_maps([images[0][::-1].copy()])[1].reshape(height, width, channels)
-    assert not np.allclose(upside_down, maps[0].reshape(height, width, channels), atol=0.01)
+@pytest.mark.parametrize("damage", ["cut", "absent", "changed", "not noted"])
+def test_a_matching_branch_that_is_not_the_model_s_is_refused(tmp_path, damage):
+    write(tmp_path / "model", matching=branch_state())
+    path, config = tmp_path / "model/matching.safetensors", tmp_path / "model/config.json"
+    message = r"model are not those of its config\.json; export the model again"
+    if damage == "changed":
+        save_file(branch_state(seed=1), path)
+    elif damage == "not noted":
+        config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k != "matching"}))
+    else:
+        message = r"matching\.safetensors is missing or damaged .*export the model again"
+        path.write_bytes(path.read_bytes()[:-10])
+        if damage == "absent":
+            path.unlink()
+    with pytest.raises(ValueError, match=message):
+        load_embedder(str(tmp_path / "model"))
+
+
+def test_the_fingerprint_without_a_branch_is_what_it_always_was():
+    tensors = {"a": torch.arange(3.0), "b.c": torch.ones(2, 2, dtype=torch.int64)}
+    assert model_fingerprint(tensors, CONFIG) == model_fingerprint(tensors, CONFIG, None) == "f4d86ad86f546be5"
+    branch = branch_state()
+    seen = {model_fingerprint(tensors, CONFIG), model_fingerprint(tensors, CONFIG, branch)}
+    seen |= {model_fingerprint(tensors, CONFIG, {**branch, name: tensor + 1}) for name, tensor in branch.items()}
+    assert len(seen) == 2 + len(branch)
 
 
 def test_the_fingerprint_is_of_every_weight_and_the_architecture():

@@ -93,3 +93,46 @@ def test_the_map_is_of_unit_vectors_and_leaves_no_hook(architecture, shape):
     assert found.shape == (3, *shape)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(3, *shape[1:]))
     assert not any(module._forward_hooks for module in encoder.modules())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layers"), [("tiny", ["blocks.0", "blocks"]), ("resnet18", ["layer4", "bn1"])]
+)
+def test_several_layers_in_one_pass_are_what_each_gives_alone(architecture, layers):
+    encoder = make_encoder(config(architecture), seed=0).eval()
+    passes = []
+    encoder.backbone.conv1.register_forward_hook(lambda *_: passes.append(1))
+    with torch.inference_mode():
+        raw, found = encoder.with_layers(images(), layers)
+        assert len(passes) == 1
+        alone = [encoder.with_layers(images(), [layer])[1][0] for layer in layers]
+        repeated = encoder.with_layers(images(), [layers[1], layers[0], layers[1]])[1]
+        assert encoder.with_layers(images(), [])[1] == []
+        torch.testing.assert_close(raw, encoder.raw(images()), rtol=0, atol=0)
+        torch.testing.assert_close(nn.functional.normalize(raw, dim=1), encoder(images()), rtol=0, atol=0)
+    assert not torch.allclose(raw.norm(dim=1), torch.ones(3))
+    for got, expected in zip(found, alone, strict=True):
+        assert torch.equal(got, expected)
+    assert torch.equal(repeated[0], found[1])
+    assert torch.equal(repeated[1], found[0])
+    assert sum(len(module._forward_hooks) for module in encoder.modules()) == 1
+
+
+@pytest.mark.parametrize("architecture", ["tiny", "resnet18"])
+def test_the_raw_map_is_the_map_before_its_norm(architecture):
+    encoder = make_encoder(config(architecture), seed=0).eval()
+    with torch.inference_mode():
+        embedding, found = encoder.with_map(images())
+        same, raw = encoder.with_raw_map(images())
+        trunk = encoder.with_trunk(images())[1]
+    assert torch.equal(same, embedding)
+    assert torch.equal(nn.functional.normalize(raw, dim=1), found)
+    assert torch.equal(raw, trunk) == (architecture == "tiny")
+    assert raw.min() >= 0
+
+
+def test_an_unknown_layer_leaves_no_hook():
+    encoder = make_encoder(config(), seed=0)
+    with pytest.raises(AttributeError, match="layer9"):
+        encoder.with_layers(images(), ["blocks", "layer9"])
+    assert not any(module._forward_hooks for module in encoder.modules())
