@@ -1,7 +1,7 @@
 """Command line of lifelong stages: ``python -m lifelong COMMAND --help``."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 from rich.table import Table
@@ -19,7 +19,7 @@ from lifelong.runs.measure import measure
 from lifelong.runs.planning import describe, make_plan
 from lifelong.runs.promotion import promote as promote_stage
 from lifelong.runs.sequence import run_sequence
-from lifelong.sweep import sweep_stages
+from lifelong.sweep import Metric, sweep_stages
 from lifelong.train import RayMachine
 
 Flat = tyro.conf.arg(name="")
@@ -146,6 +146,7 @@ def sweep(
     out: str,
     over: Specs = (),
     samples: int = 1,
+    metric: Metric = "mAP",
     stage: Specs = (),
     start: str = "",
     identities: int = 0,
@@ -158,6 +159,8 @@ def sweep(
         out: Where the trials and sweep.json go: a folder or an s3:// URL. A begun sweep goes on.
         over: A setting and its values: loss.tau=0.02,0.05,0.1 or loss.tau=0.02:0.2 (drawn); several times.
         samples: Trials with drawn values.
+        metric: What is best after the last stage: mAP or rank1 with stored galleries, reindex_mAP with galleries
+            extracted anew, matching_mAP by QAConv in those.
         stage: A dataset that comes in, several times in order.
         start: Model directory or .safetensors file of the first weights; random unless given.
         identities: Training identities of each stage, the first by number; 0 takes all.
@@ -166,15 +169,15 @@ def sweep(
     """
     made = make_plan(config, stage, start=start, from_run="", unseen=(), identities=identities, any_counts=any_counts)
     try:
-        trials = sweep_stages(made, over, storage.resolve(out), samples=samples)
+        trials = sweep_stages(made, over, storage.resolve(out), samples=samples, metric=metric)
     finally:
         session.disconnect()
-    shown = Table(title="the best first; mAP and Rank-1 after the last stage, without re-extraction")
-    for column in ("mAP", "Rank-1", "re-extracted mAP", "settings"):
+    shown = Table(title=f"the best {metric} first; mAP and Rank-1 after the last stage, without re-extraction")
+    for column in ("mAP", "Rank-1", "re-extracted mAP", "by QAConv", "settings"):
         shown.add_column(column)
     for trial in trials:
         metrics = trial.get("metrics", {})
-        numbers = [f"{100 * metrics[name]:.1f} %" if metrics else "-" for name in ("mAP", "rank1", "reindex_mAP")]
+        numbers = [f"{100 * metrics[name]:.1f} %" if name in metrics else "-" for name in get_args(Metric)]
         shown.add_row(*numbers, ", ".join(f"{name} {value}" for name, value in trial["settings"].items()))
     console.print(shown)
     print_result({"out": storage.resolve(out), "trials": trials})

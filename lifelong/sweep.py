@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from cluster import session, storage
 from cluster.sweep import parse_space, sweep
@@ -10,6 +12,9 @@ from cluster.values import fingerprint, override
 from lifelong.runs.local import LocalMachine
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json
+
+Metric = Literal["mAP", "rank1", "reindex_mAP", "matching_mAP"]
+"""After the last stage: with stored galleries, with galleries extracted anew, and by QAConv in those."""
 
 
 def with_settings(plan: LifelongPlan, settings: dict[str, Any]) -> LifelongPlan:
@@ -24,12 +29,18 @@ def with_settings(plan: LifelongPlan, settings: dict[str, Any]) -> LifelongPlan:
 def run_trial(plan: dict[str, Any], out: str, settings: dict[str, Any]) -> dict[str, float]:
     """Run the stages with some settings in this process, and return their scores."""
     made = with_settings(plan_from_json(plan), settings)
-    scores = run_sequence(made, storage.join(out, "trials", fingerprint(made)), LocalMachine())
-    last = scores["stages"][-1]
-    return {"mAP": last["bc"]["mAP"], "rank1": last["bc"]["rank1"], "reindex_mAP": last["reindex"]["mAP"]}
+    location = storage.join(out, "trials", fingerprint(made))
+    last = run_sequence(made, location, LocalMachine())["stages"][-1]
+    found = {"mAP": last["bc"]["mAP"], "rank1": last["bc"]["rank1"], "reindex_mAP": last["reindex"]["mAP"]}
+    if made.stages[-1].config.loss.matching.is_used:
+        matching = storage.read_json(storage.join(location, "matching.json"))[made.stages[-1].name]
+        found["matching_mAP"] = float(np.mean([dataset["mAP"] for dataset in matching["datasets"].values()]))
+    return found
 
 
-def sweep_stages(plan: LifelongPlan, over: Sequence[str], out: str, *, samples: int) -> list[dict[str, Any]]:
+def sweep_stages(
+    plan: LifelongPlan, over: Sequence[str], out: str, *, samples: int, metric: Metric = "mAP"
+) -> list[dict[str, Any]]:
     """Run a sweep, and write ``sweep.json``.
 
     Args:
@@ -37,6 +48,7 @@ def sweep_stages(plan: LifelongPlan, over: Sequence[str], out: str, *, samples: 
         over: What is tried, see `cluster.sweep.parse_space`; names are those of `StageConfig`, such as ``loss.tau``.
         out: Where trials and results go.
         samples: Trials with drawn values.
+        metric: By which trials are ordered.
 
     Returns:
         Settings and metrics of each trial, the best first.
@@ -47,8 +59,10 @@ def sweep_stages(plan: LifelongPlan, over: Sequence[str], out: str, *, samples: 
     config = plan.stages[0].config
     trials = parse_space(over, samples=samples, seed=config.seed)
     for settings in trials:
-        with_settings(plan, dict(settings))  # a wrong name or value is found before anything runs
-    mine = {"plan": plan_to_json(plan), "over": list(over), "samples": samples}
+        made = with_settings(plan, dict(settings))  # a wrong name or value is found before anything runs
+        if metric == "matching_mAP" and not made.stages[-1].config.loss.matching.is_used:
+            raise ValueError(f"--metric matching_mAP needs a weight of loss.matching, and {settings} has none")
+    mine = {"plan": plan_to_json(plan), "over": list(over), "samples": samples, "metric": metric}
     location = storage.join(out, "sweep-plan.json")
     if storage.exists(location) and storage.read_json(location) != mine:
         raise ValueError(f"{out} holds another sweep; repeat its options, or give another --out")
@@ -59,7 +73,7 @@ def sweep_stages(plan: LifelongPlan, over: Sequence[str], out: str, *, samples: 
         lambda settings: run_trial(values, out, settings),
         trials,
         out,
-        metric="mAP",
+        metric=metric,
         cpus=config.cpus_per_worker,
         gpus=1 if config.use_gpu else 0,
     )

@@ -11,6 +11,7 @@
                        done.json           written last: fingerprints, hashes, counts
     RUN/features/NAME/by-01.parquet        queries and gallery of a dataset by the model of a stage
     RUN/gallery/                           what is searched: every dataset's gallery, by the model of its own stage
+    RUN/matching.json                      scores by QAConv, of models that have a matching branch
     RUN/results.json, results.md, results.svg   what is measured of all of it: values, tables, heat map
 """
 

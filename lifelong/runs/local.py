@@ -47,11 +47,13 @@ class LocalMachine:
         device = torch.device("cuda" if job.config.use_gpu else "cpu")
         learner = make_learner(job, steps=steps, device=device, wrap=lambda module: module)
         metrics: dict[str, Tensor] = {}
+        step = 0
         for step, batch in enumerate(batches(open_feed(job), first_step=1, total_steps=steps), 1):
             metrics = learner.step(batch, step)
             if step == learner.total_steps:  # an adaptive schedule may end before the last batch
                 break
-        return learner.module.state_dict(), {name: float(value) for name, value in metrics.items()}
+        record = {"step": step} | {name: float(value) for name, value in metrics.items()}
+        return learner.module.state_dict(), record
 
     def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
         """Embed images with a model directory."""

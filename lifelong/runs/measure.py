@@ -17,6 +17,8 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.parquet import read_parquet, write_features
 from evaluation.features.table import Features
+from lifelong.benchmark.scores import BenchmarkScoring, matcher_of, score_model
+from lifelong.benchmark.scores import extract as embed_missing
 from lifelong.runs.files import features_file, model_folder, read_done, stage_folder
 from lifelong.runs.local import Machine
 from lifelong.stages import LifelongPlan, named
@@ -64,6 +66,33 @@ def _embed(run: str, plan: LifelongPlan, model: int, datasets: Mapping[str, list
     for name, part in missing.items():
         write_features(features_file(run, name, model), features.take(np.arange(start, start + len(part))))
         start += len(part)
+
+
+def match(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None:
+    """Score the model of a stage by QAConv too, if it has a matching branch, and note that in ``matching.json``.
+
+    Every dataset so far is extracted anew and searched in its own gallery: maps of different models are not comparable,
+    and the gallery that grows with the run holds embeddings alone.
+    """
+    model, location = model_folder(run, plan, number), storage.join(run, "matching.json")
+    found: dict[str, Any] = storage.read_json(location) if storage.exists(location) else {}
+    name = plan.stages[number - 1].name
+    scoring = BenchmarkScoring()
+    if name in found or matcher_of(model, scoring) == "cosine":
+        return
+    seen = {stage.name: stage.rows() for stage in plan.stages[:number]}
+    unseen = {label: read_dataset(spec, any_counts=True) for label, spec in map(named, plan.unseen)}
+    tested = {
+        features_file(run, label, number): [row for row in rows if row.split != "train"]
+        for label, rows in (seen | unseen).items()
+    }
+    use_gpu = plan.stages[number - 1].config.use_gpu
+    embed_missing(tested, model, machine, matcher="qaconv", use_gpu=use_gpu)
+    files, others = ({label: features_file(run, label, number) for label in part} for part in (seen, unseen))
+    found[name] = score_model(files, others, "qaconv", scoring)
+    storage.write_json(location, found)
+    each = ", ".join(f"{label} {100 * scores['mAP']:.1f} %" for label, scores in found[name]["datasets"].items())
+    console.print(f"stage {number}, {name}: mAP by QAConv, galleries extracted anew: {each}", markup=False)
 
 
 def stored_gallery(run: str, plan: LifelongPlan, number: int) -> Features:

@@ -12,7 +12,7 @@ from lifelong.gallery.gallery import Gallery
 from lifelong.memory.store import read_exemplars
 from lifelong.runs.files import model_folder, read_done, stage_folder
 from lifelong.runs.local import Machine
-from lifelong.runs.measure import extract, measure, stored_gallery
+from lifelong.runs.measure import extract, match, measure, stored_gallery
 from lifelong.runs.stage import MEMORY, run_stage
 from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json, refuse_other_past
 from pretrain.models.directory import model_card, write_model
@@ -46,6 +46,7 @@ def run_sequence(plan: LifelongPlan, out: str, machine: Machine, *, evaluate: bo
         check_memory(out, plan, number)
         if evaluate:
             extract(out, plan, number, machine)
+            match(out, plan, number, machine)
             _store(out, plan, number)
             if not is_new and number < len(plan.stages):
                 continue  # scored when it was new, and again with all stages after it

@@ -71,6 +71,7 @@ def run_stage(run: str, plan: LifelongPlan, number: int, machine: Machine) -> di
         markup=False,
     )
     tensors, record = machine.train(job, steps=steps)
+    steps = record["step"]  # an adaptive schedule may have ended before
     write_network(storage.join(folder, NETWORK), lasting(tensors))
     description = _write_model(run, plan, number, tensors, steps=steps, record=record)
     done = {

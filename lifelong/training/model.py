@@ -4,6 +4,7 @@ The encoder alone is what searches use afterwards; the heads travel from stage t
 Shapes: B images, D embedding size, C identities of all stages so far, P parts, K channels of the trunk or of a map.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -65,6 +66,9 @@ class LifelongModel(nn.Module):
         if with_matching:
             self.matching = matching_branch(config.model, channels=config.loss.matching.channels, seed=config.seed)
             if config.loss.matching.class_memory:
+                # One of an image's scores is a positive; where all begin at even odds, the negatives drown it. So the
+                # focal loss's authors begin with the prior (Lin et al., 2017); QAConv's do not.
+                nn.init.constant_(self.matching.logit_bn.bias, -math.log(max(1, num_identities - 1)))
                 size = {"height": self.matching.height, "width": self.matching.width}
                 self.class_memory = ClassMemory(num_identities, channels=config.loss.matching.channels, **size)
         # What no term of the loss reaches does not learn, and does not decay.

@@ -27,6 +27,9 @@ class StreetConfig:
     train_identities: int = 0
     """People of the labelled training split, numbered on from the test people and seen nowhere else; 0 writes none.
     They change nothing of the videos and of the retrieval split."""
+    keep_company: bool = False
+    """Whether people of the labelled splits pass all their cameras among the same others, in one order, as on a way
+    between them; otherwise every camera sees them in an order of its own, and times say nothing of who is who."""
     cameras: int = 6
     """Fixed cameras, one video each; 1 to 9."""
     seconds: float = 60

@@ -63,7 +63,11 @@ def retrieval_walks(
     """
     visitors = [i for i in people if camera.number in _cameras_of(config, i, least=3, most=4)]
     rng = generator(config.style, config.seed, f"{part} schedule", camera.number)
-    people_in_order = [people[i] for i in rng.permutation(visitors).tolist()]
+    order = rng.permutation(visitors).tolist()
+    if config.keep_company:
+        everybody = generator(config.style, config.seed, f"{part} company").permutation(list(people)).tolist()
+        order = [i for i in everybody if i in visitors]
+    people_in_order = [people[i] for i in order]
     return _spread(rng, camera, people_in_order, RETRIEVAL_START_SECONDS, len(visitors) * spacing_seconds)
 
 

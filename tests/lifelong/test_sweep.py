@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cluster import storage
-from lifelong.sweep import sweep_stages, with_settings
+from lifelong.stages import plan_to_json
+from lifelong.sweep import run_trial, sweep_stages, with_settings
 from tests.lifelong.runs.runs import plan_of, write_domains
 
 
@@ -30,6 +31,27 @@ def test_what_cannot_be_tried_is_refused_before_anything_runs(tmp_path, over, me
     with pytest.raises(ValueError, match=message):
         sweep_stages(plan_of(Path("/data"), "north"), over, str(tmp_path / "sweep"), samples=1)
     assert not (tmp_path / "sweep").exists()
+
+
+def test_constants_of_episodes_and_parts_can_be_tried():
+    plan = plan_of(Path("/data"), "north", recipe="dwopp")
+    settings = {"loss.episode.temperature": "4", "loss.episode.distillation": "2", "loss.episode.margin": "0.1"}
+    episode = with_settings(plan, settings).stages[0].config.loss.episode
+    assert (episode.temperature, episode.distillation, episode.margin) == (4, 2, 0.1)
+    assert with_settings(plan_of(Path("/data"), "north"), {"loss.num_parts": "6"}).stages[0].config.loss.num_parts == 6
+
+
+def test_only_what_matches_is_ordered_by_matching(tmp_path):
+    plan = plan_of(Path("/data"), "north")
+    with pytest.raises(ValueError, match=r"--metric matching_mAP needs a weight of loss.matching"):
+        sweep_stages(plan, ["loss.tau=0.1"], str(tmp_path / "sweep"), samples=1, metric="matching_mAP")
+
+
+def test_a_trial_of_matching_says_how_well_it_matches(tmp_path):
+    write_domains(tmp_path)
+    plan = plan_of(tmp_path, "north", recipe="qaconv", steps=2)
+    found = run_trial(plan_to_json(plan), str(tmp_path / "sweep"), {"loss.matching.margin": "4"})
+    assert 0 < found["matching_mAP"] <= 1
 
 
 @pytest.mark.ray

@@ -1,5 +1,7 @@
 """Tests of cameras, walks, imaging and the scene that joins them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,24 @@ def test_the_walks_of_test_people_stay_what_they_were_and_train_has_its_own():
     assert {w.person.identity for w in train} == {w.person.identity for w in test}, "who is a matter of the person"
     assert [w.person.identity for w in train] != [w.person.identity for w in test]
     assert {w.start_seconds for w in train}.isdisjoint(w.start_seconds for w in test)
+
+
+def test_people_who_keep_company_pass_all_cameras_in_one_order():
+    orders = [
+        [
+            w.person.identity
+            for w in retrieval_walks(replace(CONFIG, keep_company=True), make_camera(0, n), PEOPLE, spacing_seconds=2)
+        ]
+        for n in range(1, 7)
+    ]
+    alone = [
+        [w.person.identity for w in retrieval_walks(CONFIG, make_camera(0, n), PEOPLE, spacing_seconds=2)]
+        for n in range(1, 7)
+    ]
+    for one, before in zip(orders, alone, strict=True):
+        assert set(one) == set(before), "who visits which camera stays"
+        both = [person for person in orders[0] if person in one]
+        assert both == [person for person in one if person in orders[0]]
 
 
 def test_a_walk_starts_and_ends_outside_the_picture_at_human_speed():
