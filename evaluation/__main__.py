@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from cluster import session, storage
@@ -20,11 +19,11 @@ from evaluation.explain import ExplainConfig, explain_files
 from evaluation.features.files import read_features
 from evaluation.features.parquet import write_features
 from evaluation.histogram import HistogramEmbedder
-from evaluation.matching.maps import MapShape, map_writer
+from evaluation.matching.map_store import map_store
 from evaluation.matching.matcher import maps_location
 from evaluation.metrics.bootstrap import paired_differences
 from evaluation.metrics.protocols import find_protocol
-from evaluation.pipeline import embed_dataset, label_rows, with_map_shape
+from evaluation.pipeline import embed_dataset, with_map_shape
 from evaluation.report.evaluation_report import ReportConfig, report_rankings
 from evaluation.scoring.comparison import align, comparison_table
 from evaluation.scoring.files import ScoringConfig, score_files
@@ -75,14 +74,7 @@ def embed(
     with contextlib.ExitStack() as stack:
         write_maps = None
         if maps:
-            embedder = with_map_shape(make_embedder())
-            height, width, channels = embedder.map_shape
-            shape = MapShape(height=height, width=width, channels=channels)
-            images = label_rows(rows, np.zeros((len(rows), 1), np.float32), embedder.fingerprint)
-            store = map_writer(
-                maps_location(out), images, shape, model_fingerprint=embedder.fingerprint, head=embedder.head
-            )
-            write_maps = stack.enter_context(store).write
+            write_maps = stack.enter_context(map_store(out, rows, with_map_shape(make_embedder())))
         session.connect()
         features = embed_dataset(
             rows,

@@ -13,8 +13,8 @@ from cluster.values import fingerprint
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
+from evaluation.matching.map_store import map_store
 from evaluation.pipeline import embed_dataset
-from lifelong.benchmark.maps import map_store
 from lifelong.pipeline import CollateDraws, build_dataset
 from lifelong.training.feed import to_batch
 from lifelong.training.job import StageJob, draws_of, make_learner

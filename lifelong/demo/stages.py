@@ -26,7 +26,7 @@ FIRST = "lreid-bc"
 
 def domain_of(config: DemoConfig, style: int) -> StreetConfig:
     """A labelled domain of the demo; its people are not those of the street that was filmed."""
-    sizes = {"train_identities": 40, "test_identities": 30, "cameras": 6}
+    sizes: dict[str, Any] = {"train_identities": 40, "test_identities": 30, "cameras": 6}
     if config.size == "quick":
         sizes = {"train_identities": 8, "test_identities": 4, "cameras": 3}
     return StreetConfig(style=style, seed=config.seed + 1000, identities=1, seconds=1, fps=5, **sizes)

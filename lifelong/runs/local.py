@@ -11,8 +11,8 @@ from evaluation.datasets.rows import ImageRow
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
 from evaluation.images import read_image
+from evaluation.matching.map_store import map_store
 from evaluation.pipeline import label_rows
-from lifelong.benchmark.maps import map_store
 from lifelong.training.feed import batches
 from lifelong.training.job import StageJob, make_learner, open_feed
 from pretrain.models.directory import load_embedder
