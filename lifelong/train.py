@@ -36,7 +36,8 @@ def train_loop(settings: dict[str, Any]) -> None:
     batches = shard.iter_torch_batches(
         batch_size=draws_of(job).per_step // ray.train.get_context().get_world_size(),
         collate_fn=CollateDraws(),
-        prefetch_batches=2,
+        # To look ahead would be to wait for a graph that is made only when the batch at hand has been learned.
+        prefetch_batches=0 if job.config.sampler == "graph" else 2,
         drop_last=True,
     )
     take_steps(learner, batches, job.config, step=step, to_batch=to_batch)
@@ -64,6 +65,7 @@ class RayMachine:
             out=job.folder,
             name=f"{job.config.recipe}-{fingerprint(job.config)}",
             total_steps=steps,
+            is_dealt=job.config.sampler != "graph",
             make_dataset=lambda step: build_dataset(job, first_draw=step * size, draws=steps * size),
         )
         checkpoint = storage.join(job.folder, final.pop("checkpoint"))

@@ -169,6 +169,7 @@ def run_training(
     name: str,
     total_steps: int,
     make_dataset: Callable[[int], Dataset],
+    is_dealt: bool = True,
 ) -> dict[str, Any]:
     """Run or resume a training on the connected cluster.
 
@@ -181,6 +182,8 @@ def run_training(
         total_steps: For the progress line.
         make_dataset: Called by the controller at every start of workers with the step of the last checkpoint; leaves
             out what that has consumed.
+        is_dealt: Whether samples are dealt to the workers as they come. If not, every worker runs the whole dataset
+            itself: what deals keeps some samples back until more have come.
 
     Returns:
         The last record, with `checkpoint`, the last checkpoint relative to ``out``, which may be moved or copied.
@@ -210,6 +213,7 @@ def run_training(
                 worker_runtime_env={"env_vars": {"RAY_ADDRESS": session.address()}},
             ),
             datasets={"train": dataset},
+            dataset_config=ray.train.DataConfig(datasets_to_split="all" if is_dealt else []),
         )
         with live_progress(os.path.join(folder, FILE), total_steps):
             result = trainer.fit()
