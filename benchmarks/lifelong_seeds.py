@@ -73,7 +73,7 @@ def main(
     out = storage.resolve(out)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        list(pool.map(_prepare, *zip(*[(out, seed, style) for seed in seeds for style in styles], strict=True)))
+        list(pool.map(draw, *zip(*[(out, seed, style) for seed in seeds for style in styles], strict=True)))
         list(pool.map(_first, *zip(*[(out, seed, styles, over) for seed in seeds], strict=True)))
         jobs = [(out, seed, styles, method, over) for seed in seeds for method in methods]
         found = list(pool.map(_run, *zip(*jobs, strict=True)))
@@ -87,14 +87,16 @@ def main(
     print_result({"seconds": round(time.perf_counter() - began), "out": storage.join(out, "results.json")})
 
 
-def _domain(out: str, seed: int, style: int) -> str:
+def domain(out: str, seed: int, style: int) -> str:
+    """Return the folder of a drawn domain."""
     return f"{out}/streets/{seed}-{style}"
 
 
-def _prepare(out: str, seed: int, style: int) -> None:
-    folder = _domain(out, seed, style)
+def draw(out: str, seed: int, style: int, keep_company: bool = False) -> None:
+    """Draw a domain, unless it is there."""
+    folder = domain(out, seed, style)
     if not os.path.exists(folder):
-        write_labelled(street(style, seed), folder)
+        write_labelled(replace(street(style, seed), keep_company=keep_company), folder)
 
 
 def _plan(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple[str, ...]) -> LifelongPlan:
@@ -104,7 +106,7 @@ def _plan(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple
         stages=tuple(
             Stage(
                 name=f"style{style}",
-                dataset=_domain(out, seed, style),
+                dataset=domain(out, seed, style),
                 config=override(replace(config, seed=seed), changes),
             )
             for style, config in zip(styles, configs, strict=True)

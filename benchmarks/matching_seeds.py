@@ -15,8 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.lifelong_seeds import spread, street
-from benchmarks.metric_seeds import domain
+from benchmarks.lifelong_seeds import domain, draw, spread
 from cluster import storage
 from cluster.console import console, print_result
 from cluster.values import override
@@ -32,7 +31,6 @@ from lifelong.runs.files import features_file, model_folder
 from lifelong.runs.local import LocalMachine
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages import LifelongPlan, Stage
-from pretrain.street.write import write_labelled
 
 ARMS = {
     "cosine": ("bot-finetune", "groups"),
@@ -79,7 +77,7 @@ def main(
     out = storage.resolve(out)
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         drawn = [(out, seed, style, style != source) for seed in seeds for style in (source, *targets)]
-        list(pool.map(_prepare, *zip(*drawn, strict=True)))
+        list(pool.map(draw, *zip(*drawn, strict=True)))
         jobs = [(out, seed, source, targets, arm, steps, over) for arm in arms for seed in seeds]
         found = list(pool.map(_run, *zip(*jobs, strict=True)))
     results: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
@@ -90,11 +88,6 @@ def main(
     final = {"seeds": list(seeds), "steps": steps, "over": list(over), "results": results, "table": text}
     storage.write_json(storage.join(out, "results.json"), final)
     print_result({"seconds": round(time.perf_counter() - began), "out": storage.join(out, "results.json")})
-
-
-def _prepare(out: str, seed: int, style: int, keep_company: bool) -> None:
-    if not os.path.exists(domain(out, seed, style)):
-        write_labelled(replace(street(style, seed), keep_company=keep_company), domain(out, seed, style))
 
 
 def _run(

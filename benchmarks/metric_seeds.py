@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.lifelong_seeds import spread, street
+from benchmarks.lifelong_seeds import domain, draw, spread
 from cluster import storage
 from cluster.console import console, print_result
 from cluster.values import override
@@ -27,7 +27,6 @@ from lifelong.runs.files import copy_run
 from lifelong.runs.local import LocalMachine
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages import LifelongPlan, Stage
-from pretrain.street.write import write_labelled
 
 ARMS = {
     "bot-finetune": ("bot-finetune", {}),
@@ -74,7 +73,7 @@ def main(
     out = storage.resolve(out)
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         drawn = [(out, seed, style) for seed in seeds for style in (*styles, UNSEEN_STYLE)]
-        list(pool.map(_prepare, *zip(*drawn, strict=True)))
+        list(pool.map(draw, *zip(*drawn, strict=True)))
         firsts = sorted({(out, seed, styles, _first_of(arm), steps, over) for seed in seeds for arm in arms})
         list(pool.map(_first, *zip(*firsts, strict=True)))
         jobs = [(out, seed, styles, arm, steps, over) for seed in seeds for arm in arms]
@@ -87,16 +86,6 @@ def main(
     final = {"seeds": list(seeds), "styles": list(styles), "steps": steps, "over": list(over), "results": results}
     storage.write_json(storage.join(out, "results.json"), final | {"table": text})
     print_result({"seconds": round(time.perf_counter() - began), "out": storage.join(out, "results.json")})
-
-
-def domain(out: str, seed: int, style: int) -> str:
-    """Return the folder of a drawn domain."""
-    return f"{out}/streets/{seed}-{style}"
-
-
-def _prepare(out: str, seed: int, style: int) -> None:
-    if not os.path.exists(domain(out, seed, style)):
-        write_labelled(street(style, seed), domain(out, seed, style))
 
 
 def _first_of(arm: str) -> str:
