@@ -10,8 +10,8 @@ import os
 import ray
 import ray.data
 
-MINIMUM_LOCAL_CPUS = 4
-"""Ray's CPUs are tickets, not cores. With two tickets, Train workers and Data stages starve each other silently."""
+MINIMUM_LOCAL_CPUS = 6
+"""Ray's CPUs are tickets, not cores. With few, Train workers and Data stages starve each other silently."""
 
 
 def connect() -> None:

@@ -1,129 +1,228 @@
 """Ray Tune around any function of a configuration.
 
 A trial is one plain function in one process that holds all its resources: no group of workers inside it, which on
-Ray 2.60 starves beside others of its kind and leaks when it is stopped.
+Ray 2.60 starves beside others of its kind and leaks when it is stopped. Of Tune's own state nothing is read again:
+it lacks what happened since it was last saved, and forgets what the scheduler knew.
 """
 
-import itertools
 import logging
+import math
+import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
-import numpy as np
+import ray
 from ray import tune
+from ray.tune.schedulers import ASHAScheduler
 
 from cluster import session, storage
 from cluster.console import console
 from cluster.resources import Demand, check_fits
+from cluster.trials import (
+    Halving,
+    Mode,
+    Record,
+    Reporter,
+    announce,
+    begin,
+    folder_of,
+    new_record,
+    ordered,
+    write_record,
+)
 
-MAX_TRIALS = 10_000
-
-
-def parse_space(texts: Sequence[str], *, samples: int, seed: int) -> list[dict[str, str | float]]:
-    """Make the trials of a sweep of what was named on the command line.
-
-    Args:
-        texts: ``NAME=A,B,C`` for values of which all combinations are tried, or ``NAME=LOW:HIGH`` for values drawn
-            between two positive numbers, evenly in their logarithm.
-        samples: How often each combination is tried with other drawn values; 1 where none is drawn.
-        seed: Of the drawn values.
-
-    Returns:
-        Settings of each trial by name.
-
-    Raises:
-        ValueError: If a text is of neither form, or a name comes twice.
-    """
-    choices: dict[str, list[str]] = {}
-    ranges: dict[str, tuple[float, float]] = {}
-    for text in texts:
-        name, separator, values = text.partition("=")
-        low, colon, high = values.partition(":")
-        if not separator or not name or not values or name in choices or name in ranges:
-            raise ValueError(f"--over must be NAME=A,B,C or NAME=LOW:HIGH, each name once, got {text!r}")
-        if not colon:
-            choices[name] = values.split(",")
-            continue
-        try:
-            ranges[name] = float(low), float(high)
-        except ValueError as error:
-            raise ValueError(f"--over {name}=LOW:HIGH needs two numbers, got {values!r}") from error
-        if not 0 < ranges[name][0] < ranges[name][1]:
-            raise ValueError(f"--over {name}=LOW:HIGH needs 0 < LOW < HIGH, got {values!r}")
-    rng = np.random.default_rng(seed)
-    trials: list[dict[str, str | float]] = []
-    for combination in itertools.product(*choices.values()):
-        for _ in range(samples if ranges else 1):
-            drawn = {name: float(np.exp(rng.uniform(*np.log(ends)))) for name, ends in ranges.items()}
-            trials.append(dict(zip(choices, combination, strict=True)) | drawn)
-    if not texts or len(trials) > MAX_TRIALS:
-        raise ValueError(f"a sweep needs 1 to {MAX_TRIALS:,} trials, got {len(trials) if texts else 0}: name --over")
-    return trials
+Trial = Callable[[dict[str, Any], Reporter], Mapping[str, float]]
+"""From the settings of a trial to its metrics."""
 
 
 def sweep(
-    trial: Callable[[dict[str, Any]], Mapping[str, float]],
+    trial: Trial,
     trials: Sequence[Mapping[str, Any]],
     out: str,
     *,
     metric: str,
+    mode: Mode = "max",
     cpus: int,
     gpus: int = 0,
+    halving: Halving | None = None,
+    max_concurrent: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Run all trials, as many at once as fit the connected cluster; the same call again runs those that are missing.
+    """Run all trials, as many at once as fit what is free; the same call again runs those that are missing or failed.
 
     Args:
-        trial: From the settings of a trial to its metrics; runs in a process of its own.
+        trial: From the settings of a trial and a `Reporter` to its metrics; runs in a process of its own.
         trials: Settings of each.
-        out: Where Ray Tune keeps the state of the sweep: a folder or a URL.
-        metric: By which trials are ordered, the largest first.
+        out: Location of the sweep: a folder or a URL.
+        metric: By which trials are ordered.
+        mode: Whether the best has the largest or the smallest.
         cpus: Logical CPUs of a trial.
         gpus: GPUs of a trial.
+        halving: Which trials are stopped early; none unless given.
+        max_concurrent: Trials at once, at most.
 
     Returns:
-        Settings and metrics of every trial that finished, the best first; of one that failed, settings and ``error``,
-        at the end.
+        See `cluster.trials.ordered`: the best first.
 
     Raises:
-        ValueError: If a trial does not fit the cluster.
+        ValueError: If a trial does not fit the cluster, two are alike, or ``out`` holds another sweep.
+        KeyboardInterrupt: If the sweep was interrupted.
     """
-    check_fits(
-        [Demand(what="a trial", count=1, cpus=cpus, gpus=gpus, remedy="--cpus-per-worker")], session.total_resources()
-    )
-    logging.getLogger("ray.tune").setLevel(logging.WARNING)
-    resources = tune.with_resources(_Reporting(trial), {"cpu": cpus, **({"gpu": gpus} if gpus else {})})
-    name = "tune"
-    state = storage.join(out, name)
-    if tune.Tuner.can_restore(state):
-        tuner = tune.Tuner.restore(state, trainable=resources, resume_errored=True)
-    else:
-        tuner = tune.Tuner(
-            resources,
-            param_space={"settings": tune.grid_search([dict(settings) for settings in trials])},
-            tune_config=tune.TuneConfig(metric=metric, mode="max"),
-            run_config=tune.RunConfig(name=name, storage_path=out, verbose=0),
+    if max_concurrent is not None and max_concurrent < 1:
+        raise ValueError(f"max_concurrent must be >= 1, got {max_concurrent}")
+    demand = Demand(what="a trial", count=1, cpus=cpus, gpus=gpus, remedy="--cpus-per-worker")
+    check_fits([demand], session.total_resources())
+    check_one_machine(cpus, gpus, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    records = begin(out, trials, metric=metric, mode=mode, halving=halving and asdict(halving))
+    missing = {name: record for name, record in records.items() if record["state"] not in ("finished", "stopped")}
+    announce(out, len(records), missing)
+    if missing:
+        past = [record["reports"] for name, record in records.items() if name not in missing]
+        records |= {name: new_record(record["settings"]) for name, record in missing.items()}
+        logging.getLogger("ray.tune").setLevel(logging.WARNING)
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints on standard output, however quiet
+        max_steps = halving.max_steps if halving else math.inf
+        work = _Work(trial, out, metric, max_steps, missing)
+        tune.Tuner(
+            tune.with_resources(work, {"cpu": cpus, **({"gpu": gpus} if gpus else {})}),
+            param_space={"trial": tune.grid_search(list(missing))},
+            tune_config=tune.TuneConfig(
+                scheduler=asha(halving, metric, mode, past) if halving else None, max_concurrent_trials=max_concurrent
+            ),
+            run_config=tune.RunConfig(
+                name=uuid.uuid4().hex[:8],  # Tune's logs of this call, beside those of earlier ones
+                storage_path=storage.join(out, "tune"),
+                callbacks=[_Recorder(out, metric, records)],
+                verbose=0,
+            ),
+        ).fit()
+    if any(record["state"] in ("new", "running") for record in records.values()):
+        raise KeyboardInterrupt  # after which Tune returns as if all was well
+    return ordered(out, records, metric, mode)
+
+
+def check_one_machine(cpus: float, gpus: float, nodes: Sequence[Mapping[str, float]]) -> None:
+    """Refuse a trial that no single machine has room for; it would wait for ever.
+
+    Args:
+        cpus: Logical CPUs of the trial.
+        gpus: GPUs of the trial.
+        nodes: Resources of each machine by name.
+
+    Raises:
+        ValueError: If there is no such machine.
+    """
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        have = "; ".join(sorted({f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes}))
+        raise ValueError(
+            f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, and the cluster's machines have {have}; "
+            "give fewer (--cpus-per-worker) or join one with larger machines"
         )
-    found: list[dict[str, Any]] = []
-    failed: list[dict[str, Any]] = []
-    for result in tuner.fit():
-        settings = dict((result.config or {})["settings"])
-        if result.error is not None:
-            text = str(result.error).strip().splitlines()[-1]
-            console.print(f"a trial failed: {settings}: {text}", markup=False)
-            failed.append({"settings": settings, "error": text})
-        else:
-            reported = result.metrics or {}
-            found.append({"settings": settings, "metrics": {name: reported[name] for name in reported["names"]}})
-    return sorted(found, key=lambda one: -one["metrics"][metric]) + failed
 
 
-class _Reporting:
-    """A trial that reports its metrics once, at its end."""
+def asha(halving: Halving, metric: str, mode: Mode, past: Sequence[Sequence[Mapping[str, Any]]]) -> ASHAScheduler:
+    """Make Ray Tune's scheduler, and tell it what trials of earlier calls reported.
 
-    def __init__(self, trial: Callable[[dict[str, Any]], Mapping[str, float]]) -> None:
-        self.trial = trial
+    Args:
+        halving: How trials are halved.
+        metric: By which.
+        mode: Whether larger or smaller is better.
+        past: The reports of each earlier trial, see `cluster.trials`.
+    """
+    scheduler = ASHAScheduler(
+        time_attr="step",
+        metric="value",
+        mode=mode,
+        max_t=halving.max_steps,
+        grace_period=halving.grace_steps,
+        reduction_factor=halving.reduction_factor,
+    )
+    controller = cast("Any", None)  # which this scheduler never asks
+    for number, reports in enumerate(past):
+        trial = cast("Any", SimpleNamespace(trial_id=f"past-{number}"))
+        scheduler.on_trial_add(controller, trial)
+        for report in reports:
+            if report["step"] < halving.max_steps:
+                known = {"step": report["step"], "value": report["metrics"][metric]}
+                scheduler.on_trial_result(controller, trial, known)
+    return scheduler
+
+
+def require_applied(asked: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuse a trial whose own checkpoint or configuration says that it ran with other settings.
+
+    Args:
+        asked: Settings by path, such as ``loss.tau``; text is read as the kind of value that was found.
+        found: The configuration that the trial wrote, nested or by path.
+
+    Raises:
+        ValueError: Names the first setting that differs.
+    """
+    for path, wanted in asked.items():
+        value: Any = found
+        for part in [path] if path in found else path.replace("-", "_").split("."):
+            value = value.get(part, "no such setting") if isinstance(value, Mapping) else "no such setting"
+        if not _is_same(wanted, value):
+            raise ValueError(
+                f"asked for {path}={wanted}, the checkpoint of the trial has {value}: "
+                "the sweep does not apply its settings"
+            )
+
+
+def _is_same(wanted: Any, value: Any) -> bool:
+    if isinstance(wanted, str) and isinstance(value, bool):
+        return wanted.lower() == str(value).lower()
+    if isinstance(wanted, str) and isinstance(value, int | float):
+        try:
+            return float(wanted) == value
+        except ValueError:
+            return False
+    if isinstance(wanted, list | tuple) and isinstance(value, list | tuple):
+        return list(wanted) == list(value)
+    return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)
+
+
+class _Work:
+    """What Tune runs: the trial of a name."""
+
+    def __init__(self, trial: Trial, out: str, metric: str, max_steps: float, records: Mapping[str, Record]) -> None:
+        self.trial, self.out, self.metric, self.max_steps, self.records = trial, out, metric, max_steps, records
         self.__name__ = "trial"
 
     def __call__(self, config: dict[str, Any]) -> None:
-        metrics = self.trial(config["settings"])
-        tune.report({**metrics, "names": list(metrics)})
+        record, folder = self.records[config["trial"]], folder_of(self.out, config["trial"])
+        reporter = Reporter(folder, self.metric, tune.report, max_steps=self.max_steps, earlier=record["reports"])
+        reporter.finish(self.trial(record["settings"], reporter))
+
+
+class _Recorder(tune.Callback):
+    """Keeps what trials say, in the process of the sweep."""
+
+    def __init__(self, out: str, metric: str, records: dict[str, Record]) -> None:
+        self.out, self.metric, self.records = out, metric, records
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        record = self.records[trial.config["trial"]]
+        record["metrics"] = result["metrics"]
+        if "at" in result:
+            record["reports"].append({"step": result["at"], "metrics": result["metrics"]})
+        # Tune sets `done` before it tells us, where its scheduler stops the trial.
+        self._keep(trial, "finished" if "final" in result else "stopped" if result.get("done") else "running")
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        traceback = Path(trial.error_file).read_text()  # which Tune copies to the storage only later
+        self.records[trial.config["trial"]]["error"] = traceback.strip().splitlines()[-1]
+        self._keep(trial, "failed")
+
+    def _keep(self, trial: Any, state: str) -> None:
+        name = trial.config["trial"]
+        record = self.records[name]
+        record["state"] = state
+        write_record(self.out, name, record)
+        if state != "running":
+            num_over = sum(one["state"] not in ("new", "running") for one in self.records.values())
+            said = record["error"] if state == "failed" else f"{self.metric} {record['metrics'][self.metric]:.4g}"
+            console.print(f"{num_over} of {len(self.records)}: trial {name} {state}: {said}", markup=False)

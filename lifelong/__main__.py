@@ -42,7 +42,7 @@ def plan(
 
     Args:
         stage: A dataset that comes in, several times in order: NAME:FOLDER, csv:FILE, a folder, or LABEL=SPEC.
-        start: Model directory or .safetensors file of the first weights; random unless given.
+        start: First weights: a model directory, a file (.safetensors, .pth), torchvision:NAME or timm:TAG; else random.
         from_run: A run that goes on: the stages are added to it.
         unseen: A dataset that is tested on and never trained on; several times.
         identities: Training identities of each stage, the first by number; 0 takes all.
@@ -79,7 +79,7 @@ def run(
     Args:
         out: The run directory: a folder or an s3:// URL.
         stage: A dataset that comes in, several times in order: NAME:FOLDER, csv:FILE, a folder, or LABEL=SPEC.
-        start: Model directory or .safetensors file of the first weights; random unless given.
+        start: First weights: a model directory, a file (.safetensors, .pth), torchvision:NAME or timm:TAG; else random.
         from_run: A run that goes on: the stages are added to it, or, with --out, to a copy of its finished stages.
         unseen: A dataset that is tested on and never trained on; several times.
         identities: Training identities of each stage, the first by number; 0 takes all.
@@ -162,7 +162,7 @@ def sweep(
         metric: What is best after the last stage: mAP or rank1 with stored galleries, reindex_mAP with galleries
             extracted anew, matching_mAP by QAConv in those.
         stage: A dataset that comes in, several times in order.
-        start: Model directory or .safetensors file of the first weights; random unless given.
+        start: First weights: a model directory, a file (.safetensors, .pth), torchvision:NAME or timm:TAG; else random.
         identities: Training identities of each stage, the first by number; 0 takes all.
         any_counts: Whether to take copies of benchmarks that are not complete.
         config: How each stage is learned, where --over does not say otherwise.

@@ -70,10 +70,13 @@ class StageConfig:
     """Of the last model's batch norm when it is asked: its own, or those of the batch, as the learning model has."""
     workers: int = 1
     """Training processes, one GPU each where there are GPUs."""
+    min_workers: int = 0
+    """If set: a stage goes on with as few processes when machines are lost, and grows to `workers` again when there are
+    more; every step still has the same samples. 0: exactly `workers`."""
     cpus_per_worker: int = 1
     """Logical CPUs of a training worker, and its threads where there is no GPU."""
     data_workers: int = 1
-    """Processes that read and augment images for the training workers."""
+    """Processes that read and augment images, for each training worker and on its machine; each takes a CPU."""
     use_gpu: bool = False
     """One GPU and bf16 for every training worker, and for every embedding one."""
     checkpoint_every: int = 500
@@ -109,11 +112,12 @@ class StageConfig:
         require(0 < self.later_rate <= 1, "later-rate", "in (0, 1]", self.later_rate)
         require(self.batch_identities >= 2, "batch-identities", ">= 2", self.batch_identities)
         require(
-            self.batch_identities % self.workers == 0,
+            self.batch_identities >= self.workers,
             "batch-identities",
-            f"a multiple of workers={self.workers}",
+            f">= workers={self.workers}",
             self.batch_identities,
         )
+        require(0 <= self.min_workers <= self.workers, "min-workers", f"in [0, {self.workers}]", self.min_workers)
         require(
             not self.loss.compatibility or (self.memory.identities > 0 and self.replay_identities > 0),
             "memory.identities and replay-identities",
@@ -129,7 +133,3 @@ class StageConfig:
                 f"< images-per-identity={self.images_per_identity}",
                 episode.queries,
             )
-        # Ray Data deals draws to workers as they come; only groups may meet in any company.
-        require(
-            self.sampler == "groups" or self.workers == 1, "workers", f"1 with sampler {self.sampler}", self.workers
-        )

@@ -9,11 +9,13 @@ import numpy as np
 import ray.data
 import torch
 from numpy.typing import NDArray
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import Dataset
 from ray.data.collate_fn import NumpyBatchCollateFn
 
 from lifelong.training.feed import collate
-from lifelong.training.job import StageJob, draws_of, open_feed
+from lifelong.training.job import StageJob, open_feed
+from pretrain.runs.stream import read_beside
+from pretrain.share import Share
 
 COLUMNS = ("images", "label", "is_replay")
 MOST_BLOCKS = 10_000
@@ -23,16 +25,16 @@ BATCH = 8
 
 
 class LoadDraws:
-    """Turns numbers of draws into samples: reads, decodes and augments images of the stage and of its memory."""
+    """Turns positions of a process's draws into samples: reads, decodes and augments images."""
 
-    def __init__(self, job: StageJob, first_draw: int) -> None:
+    def __init__(self, job: StageJob, share: Share) -> None:
         torch.set_num_threads(1)
         self.feed = open_feed(job)
-        self.first_draw = first_draw
+        self.share = share
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
-        """Make the samples of a batch of draws."""
-        draws = batch["id"] + self.first_draw
+        """Make the samples at some positions, given as ``id``."""
+        draws = self.share.draws(batch["id"])
         samples = [self.feed.sample(draw) for draw in draws.tolist()]
         return {"draw": draws} | {name: np.stack([sample[name] for sample in samples]) for name in COLUMNS}
 
@@ -45,18 +47,15 @@ class CollateDraws(NumpyBatchCollateFn):
         return collate({name: list(batch[name]) for name in COLUMNS})
 
 
-def build_dataset(job: StageJob, *, first_draw: int, draws: int) -> Dataset:
-    """Build the lazy graph that gives the samples of draws ``first_draw .. draws``, in order."""
-    remaining = draws - first_draw
-    size = draws_of(job).per_step
+def build_dataset(job: StageJob, share: Share) -> Dataset:
+    """Build the lazy graph that gives the samples of one training process's share, in order."""
     # No block may hold draws of two epochs of a graph: it would keep back the last draws of one until the graph of the
     # next is known, which waits for them.
-    most = remaining if job.config.sampler == "graph" else MOST_BLOCKS
-    blocks = max(1, min(remaining // size, most))
-    return ray.data.range(remaining, override_num_blocks=blocks).map_batches(
+    most = len(share) if job.config.sampler == "graph" else MOST_BLOCKS
+    blocks = max(1, min(len(share) // share.size, most))
+    return ray.data.range(len(share), override_num_blocks=blocks).map_batches(
         LoadDraws,
-        fn_constructor_kwargs={"job": job, "first_draw": first_draw},
-        batch_size=min(BATCH, size),
-        compute=ActorPoolStrategy(size=job.config.data_workers),
-        num_cpus=1,
+        fn_constructor_kwargs={"job": job, "share": share},
+        batch_size=min(BATCH, share.size),
+        **read_beside(job.config.data_workers),
     )

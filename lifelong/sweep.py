@@ -7,8 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from cluster import session, storage
-from cluster.sweep import parse_space, sweep
-from cluster.values import fingerprint, override
+from cluster.search_space import draw_trials, read_space
+from cluster.sweep import sweep
+from cluster.sweep_report import write_sweep
+from cluster.values import override
 from lifelong.runs.local import LocalMachine
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json
@@ -26,10 +28,9 @@ def with_settings(plan: LifelongPlan, settings: dict[str, Any]) -> LifelongPlan:
     return replace(plan, stages=tuple(replace(stage, config=override(stage.config, settings)) for stage in plan.stages))
 
 
-def run_trial(plan: dict[str, Any], out: str, settings: dict[str, Any]) -> dict[str, float]:
-    """Run the stages with some settings in this process, and return their scores."""
+def run_trial(plan: dict[str, Any], location: str, settings: dict[str, Any]) -> dict[str, float]:
+    """Run the stages with some settings in this process, and return their scores; a begun run goes on."""
     made = with_settings(plan_from_json(plan), settings)
-    location = storage.join(out, "trials", fingerprint(made))
     last = run_sequence(made, location, LocalMachine())["stages"][-1]
     found = {"mAP": last["bc"]["mAP"], "rank1": last["bc"]["rank1"], "reindex_mAP": last["reindex"]["mAP"]}
     if made.stages[-1].config.loss.matching.is_used:
@@ -41,23 +42,25 @@ def run_trial(plan: dict[str, Any], out: str, settings: dict[str, Any]) -> dict[
 def sweep_stages(
     plan: LifelongPlan, over: Sequence[str], out: str, *, samples: int, metric: Metric = "mAP"
 ) -> list[dict[str, Any]]:
-    """Run a sweep, and write ``sweep.json``.
+    """Run a sweep, and write what it found, see `cluster.sweep_report.write_sweep`.
 
     Args:
         plan: The stages.
-        over: What is tried, see `cluster.sweep.parse_space`; names are those of `StageConfig`, such as ``loss.tau``.
+        over: What is tried, see `cluster.search_space.read_space`; names are those of `StageConfig`, such as
+            ``loss.tau``.
         out: Where trials and results go.
         samples: Trials with drawn values.
         metric: By which trials are ordered.
 
     Returns:
-        Settings and metrics of each trial, the best first.
+        Settings, metrics and folder of each trial, the best first.
 
     Raises:
         ValueError: If a setting is unknown or refused, or ``out`` holds another sweep.
     """
     config = plan.stages[0].config
-    trials = parse_space(over, samples=samples, seed=config.seed)
+    space = read_space(over)
+    trials = draw_trials(space, samples=samples, seed=config.seed)
     for settings in trials:
         made = with_settings(plan, dict(settings))  # a wrong name or value is found before anything runs
         if metric == "matching_mAP" and not made.stages[-1].config.loss.matching.is_used:
@@ -70,12 +73,12 @@ def sweep_stages(
     storage.write_json(location, mine)
     values = plan_to_json(plan)
     found = sweep(
-        lambda settings: run_trial(values, out, settings),
+        lambda settings, reporter: run_trial(values, reporter.folder, settings),
         trials,
         out,
         metric=metric,
         cpus=config.cpus_per_worker,
         gpus=1 if config.use_gpu else 0,
     )
-    storage.write_json(storage.join(out, "sweep.json"), {"trials": found})
+    write_sweep(out, found, metric=metric, over=space)
     return found

@@ -1,9 +1,9 @@
 """A stage on Ray Train, and embedding on Ray Data: what a sequence of stages runs on."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import ray.train
 from safetensors.torch import load
 from torch import Tensor
 
@@ -16,10 +16,15 @@ from evaluation.features.table import Features
 from evaluation.matching.map_store import map_store
 from evaluation.pipeline import embed_dataset
 from lifelong.pipeline import CollateDraws, build_dataset
+from lifelong.runs.local import LocalMachine
 from lifelong.training.feed import to_batch
 from lifelong.training.job import StageJob, draws_of, make_learner
 from pretrain.models.directory import load_embedder
+from pretrain.runs.stream import own_share, stream
 from pretrain.runs.train import demands, restore, run_training, take_steps, worker_device, wrap
+
+FEW = 4096
+"""Images; starting a pool of embedding processes costs as much as embedding some thousands with a small network."""
 
 
 def train_loop(settings: dict[str, Any]) -> None:
@@ -31,15 +36,10 @@ def train_loop(settings: dict[str, Any]) -> None:
     step = restore(learner)
     if step == learner.total_steps:
         return
-    shard = ray.train.get_dataset_shard("train")
-    assert shard is not None, "train() gives every worker a dataset"
-    batches = shard.iter_torch_batches(
-        batch_size=draws_of(job).per_step // ray.train.get_context().get_world_size(),
-        collate_fn=CollateDraws(),
-        # To look ahead would be to wait for a graph that is made only when the batch at hand has been learned.
-        prefetch_batches=0 if job.config.sampler == "graph" else 2,
-        drop_last=True,
-    )
+    share = own_share(step, per_step=settings["per_step"], total_steps=learner.total_steps)
+    # To look ahead would be to wait for a graph that is made only when the batch at hand has been learned.
+    look_ahead = 0 if job.config.sampler == "graph" else 2
+    batches = stream(partial(build_dataset, job), share, CollateDraws(), device, look_ahead=look_ahead)
     take_steps(learner, batches, job.config, step=step, to_batch=to_batch)
 
 
@@ -57,22 +57,24 @@ class RayMachine:
         """
         session.connect()
         check_fits(demands(job.config), session.total_resources())
-        size = draws_of(job).per_step
+        per_step = draws_of(job).per_step
+        if per_step < job.config.workers:
+            raise ValueError(f"a step of {per_step} identities cannot be shared by {job.config.workers} --workers")
         final = run_training(
             train_loop,
-            {"job": job, "total_steps": steps},
+            {"job": job, "total_steps": steps, "per_step": per_step},
             job.config,
             out=job.folder,
             name=f"{job.config.recipe}-{fingerprint(job.config)}",
             total_steps=steps,
-            is_dealt=job.config.sampler != "graph",
-            make_dataset=lambda step: build_dataset(job, first_draw=step * size, draws=steps * size),
         )
         checkpoint = storage.join(job.folder, final.pop("checkpoint"))
         return load(storage.read_bytes(storage.join(checkpoint, "model.safetensors"))), final
 
     def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
-        """Embed images with a model directory."""
+        """Embed images with a model directory; few of them here, where a pool of processes would only begin."""
+        if len(rows) <= FEW and not use_gpu:
+            return LocalMachine().embed(rows, model, use_gpu=False)
         session.connect()
         return embed_dataset(
             rows,

@@ -1,7 +1,6 @@
 """Command line of pretraining: ``python -m pretrain COMMAND --help``."""
 
 import dataclasses
-import inspect
 import sys
 from typing import Annotated, Literal
 
@@ -16,21 +15,16 @@ from lifelong.demo.stages import run_stages
 from pretrain.audit.auditor import Auditor
 from pretrain.audit.contact_sheet import draw_contact_sheet
 from pretrain.audit.truth import read_truth
-from pretrain.config import PretrainConfig
 from pretrain.demo.chain import DemoConfig, run_demo
 from pretrain.ingest.clips import require_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_crops, prepare_videos
 from pretrain.models.directory import load_embedder
-from pretrain.models.export import export as export_run
-from pretrain.recipes import RECIPES, find_recipe
+from pretrain.models.export import export as export_model
+from pretrain.models.formats.files import Format
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_labelled, write_street
-from pretrain.train import train as train_run
-
-PROGRAM = "python -m pretrain"
-Flat = tyro.conf.arg(name="")
-"""A nested configuration whose fields are options of the command itself."""
+from pretrain.train_command import PROGRAM, Flat, of_recipe, sweep, train
 
 
 def street(
@@ -97,48 +91,23 @@ def prepare(
     print_result({"out": out, **totals})
 
 
-def train(*, clips: str, out: str, config: Annotated[PretrainConfig, Flat]) -> None:
-    """Pretrain an encoder on clips. The same command again resumes.
+def export(
+    source: Annotated[str, tyro.conf.Positional], *, out: str, untrained: bool = False, formats: tuple[Format, ...] = ()
+) -> None:
+    """Write a run's newest weights, or a model, as a model directory: model.safetensors, config.json, README.md.
 
     Args:
-        clips: A clips directory that python -m pretrain prepare has made.
-        out: The run directory: a folder or an s3:// URL.
-        config: The run.
-    """
-    clips, out = storage.resolve(clips), storage.resolve(out)
-    try:
-        final = train_run(config, clips, out)
-    finally:
-        session.disconnect()
-    print_result({"out": out, **final})
-
-
-def train_recipe(argv: list[str]) -> None:
-    """Pretrain an encoder on clips, or resume: train RECIPE --clips DIR --out DIR."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: {PROGRAM} train RECIPE --clips DIR --out DIR [options]   (train RECIPE --help shows them)\n")
-        for name, recipe in RECIPES.items():
-            print(f"  {name:<14}  {inspect.getdoc(recipe)}")
-        sys.exit(0 if argv else 2)
-    recipe = find_recipe(argv[0])
-
-    def with_defaults(*, clips: str, out: str, config: Annotated[PretrainConfig, Flat] = recipe()) -> None:  # noqa: B008
-        train(clips=clips, out=out, config=config)
-
-    with_defaults.__doc__ = train.__doc__
-    command(with_defaults, f"{PROGRAM} train {argv[0]}")(argv[1:])
-
-
-def export(run: Annotated[str, tyro.conf.Positional], *, out: str, untrained: bool = False) -> None:
-    """Write a run's newest weights as a model directory: model.safetensors, config.json, README.md.
-
-    Args:
-        run: A run directory.
+        source: A run directory, or a model directory.
         out: The model directory; replaced if it is there.
         untrained: Write the random weights that the run began with.
+        formats: Further files for other people's code, each compared with the model before anything is written.
+            backbone: its tensors under torchvision's or timm's names. onnx: model.onnx. torch-export: model.pt2.
     """
     out = storage.resolve(out)
-    print_result({"out": out, **export_run(storage.resolve(run), out, untrained=untrained)})
+    description = export_model(storage.resolve(source), out, untrained=untrained, formats=formats)
+    for name, difference in description.get("checked", {}).items():
+        console.print(f"{name}: embeddings differ from the model's by {difference:.2g} at most", markup=False)
+    print_result({"out": out, **description})
 
 
 def audit(
@@ -194,7 +163,8 @@ COMMANDS = {
     "demo": command(demo, f"{PROGRAM} demo"),
     "street": command(street, f"{PROGRAM} street"),
     "prepare": command(prepare, f"{PROGRAM} prepare"),
-    "train": train_recipe,
+    "train": of_recipe(train, "train"),
+    "sweep": of_recipe(sweep, "sweep"),
     "export": command(export, f"{PROGRAM} export"),
     "audit": command(audit, f"{PROGRAM} audit"),
 }

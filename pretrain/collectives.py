@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pretrain.models.pooling import EmbeddingNorm
+
 
 def world_size() -> int:
     """Number of processes in the group; 1 without a group."""
@@ -78,25 +80,27 @@ def gather_with_gradient(value: Tensor, counts: list[int]) -> Tensor:
     return value if world_size() == 1 else cast("Tensor", _GatherWithGradient.apply(value, counts))
 
 
-class SynchronisedBatchNorm(nn.BatchNorm2d):
+class _Synchronised(nn.modules.batchnorm._BatchNorm):
     """Batch norm whose statistics are those of the whole batch over all processes, on any device.
 
     PyTorch's own refuses CPU tensors. Per-process statistics of few frames would let the network tell frames apart.
-    Parameters and buffers have the same names as `nn.BatchNorm2d`.
+    Parameters and buffers have the same names as those of `nn.BatchNorm2d`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise float [B, C, H, W]."""
+        """Normalise float [B, C, ...]."""
         if not self.training or world_size() == 1:
             return super().forward(input)
         values = input.float()
+        others = [dim for dim in range(values.ndim) if dim != 1]
+        shape = [-1] + [1] * (values.ndim - 2)
         number = values.new_tensor([values.numel() / values.shape[1]])
-        total = sum_with_gradient(torch.cat([values.sum(dim=(0, 2, 3)), number]))
+        total = sum_with_gradient(torch.cat([values.sum(dim=others), number]))
         count = total[-1].detach()
         mean = total[:-1] / count
         # From deviations: a difference of squares loses all digits, and turns negative, far from zero.
-        centred = values - mean[:, None, None]
-        variance = sum_with_gradient(centred.square().sum(dim=(0, 2, 3))) / count
+        centred = values - mean.view(shape)
+        variance = sum_with_gradient(centred.square().sum(dim=others)) / count
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
@@ -104,15 +108,31 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
                 self.running_mean.lerp_(mean, momentum)
                 self.running_var.lerp_(variance * count / (count - 1), momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        result = centred * scale[:, None, None] + self.bias[:, None, None]
+        result = centred * scale.view(shape)
+        if self.bias is not None:
+            result = result + self.bias.view(shape)
         return result.to(input.dtype)
 
 
+class SynchronisedBatchNorm(_Synchronised, nn.BatchNorm2d):
+    """Of maps [B, C, H, W]."""
+
+
+class SynchronisedEmbeddingNorm(_Synchronised, EmbeddingNorm):
+    """Of embeddings [B, D]."""
+
+
+SYNCHRONISED = {nn.BatchNorm2d: SynchronisedBatchNorm, EmbeddingNorm: SynchronisedEmbeddingNorm}
+"""What takes the place of a norm. Any other `nn.BatchNorm1d` stays: those of matching see all processes' batch."""
+
+
 def synchronise_batch_norm(module: nn.Module) -> nn.Module:
-    """Replace every `nn.BatchNorm2d` below a module by the synchronised one, sharing its tensors."""
+    """Replace every norm of `SYNCHRONISED` below a module by its synchronised form, sharing its tensors."""
     for name, child in module.named_children():
-        if type(child) is nn.BatchNorm2d:
-            norm = SynchronisedBatchNorm(child.num_features, eps=child.eps, momentum=child.momentum)
+        kind = SYNCHRONISED.get(type(child))
+        if kind is not None:
+            assert isinstance(child, nn.modules.batchnorm._BatchNorm)
+            norm = kind(child.num_features, eps=child.eps, momentum=child.momentum)
             norm.weight, norm.bias = child.weight, child.bias
             norm.running_mean, norm.running_var = child.running_mean, child.running_var
             norm.num_batches_tracked = child.num_batches_tracked

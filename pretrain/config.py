@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cluster.values import require
+from pretrain.models.architectures import FEATURES, Architecture, require_input_size
 
-Reliability = Literal["mutual", "conf", "sim", "margin"]
-Architecture = Literal["tiny", "resnet18", "resnet50"]
+Reliability = Literal["mutual", "conf", "mean", "sim", "margin", "oracle"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +45,9 @@ class AugmentConfig:
 class PairConfig(AugmentConfig):
     """Which two frames of a clip make a pair, and what the crops go through."""
 
+    partner: Literal["frame", "itself"] = "frame"
+    """frame: the same people at another time of the clip. itself: the same crops, only augmented otherwise; that is
+    instance discrimination, a baseline."""
     min_interval_seconds: float = 0.2
     """Shortest time between the two frames."""
     max_interval_seconds: float = 2.0
@@ -66,28 +69,50 @@ class ModelConfig:
     """The encoder."""
 
     architecture: Architecture = "resnet50"
-    """tiny: a residual CNN for small inputs. resnet18, resnet50: torchvision's, last stride 1."""
+    """tiny: a residual CNN for small inputs. resnet18, resnet50: torchvision's, last stride 1. resnet50_ibn_a: with
+    instance norm in half of some channels. swin_t, swin_s, swin_b, vit_s, vit_b: timm's, windows of 7, patches 16."""
+    pooling: Literal["average", "gem"] = "average"
+    """How a ResNet's last map becomes features. gem: generalised mean with a learned exponent, 3 at first."""
     embedding_size: int = 512
-    """Length of the embedding; 512 as in the authors' released model."""
+    """Length of the embedding; 512 as in the authors' released model. 0: no linear layer, the features themselves."""
+    bn_neck: bool = False
+    """Whether a batch norm without bias is the last layer (BN-neck; classic with embedding-size 0)."""
     height: int = 256
-    """Input height in pixels."""
+    """Input height in pixels; a multiple of 32 for swin, of 16 for vit."""
     width: int = 128
-    """Input width in pixels."""
+    """Input width in pixels; likewise."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        require(self.embedding_size >= 1, "model.embedding-size", ">= 1", self.embedding_size)
-        require(self.height >= 16 and self.width >= 16, "model.height/width", ">= 16", (self.height, self.width))
+        require_input_size(self.architecture, self.height, self.width)
+        require(self.embedding_size >= 0, "model.embedding-size", ">= 0", self.embedding_size)
+        rule = f"average with --model.architecture {self.architecture}, which has its own way"
+        is_resnet = self.architecture.startswith("resnet")
+        require(is_resnet or self.pooling == "average", "--model.pooling", rule, self.pooling)
+
+    @property
+    def num_features(self) -> int:
+        """Features that the backbone pools."""
+        return FEATURES[self.architecture]
+
+    @property
+    def length(self) -> int:
+        """Length of the embedding."""
+        return self.embedding_size or self.num_features
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
     """The reliability-guided contrastive loss (specification ISR 1.7.3; the formula is this project's design)."""
 
+    kind: Literal["contrastive", "cycle"] = "contrastive"
+    """contrastive: matched pairs against negatives. cycle: CycAs's association loss, which matches nothing; a baseline.
+    All other settings of the loss are of the first."""
     tau: float = 0.1
     """Divides the cosine in the loss; unitless."""
     reliability: Reliability = "sim"
-    """How a matched pair's reliability in (0, 1] is estimated."""
+    """How a matched pair's reliability in [0, 1] is estimated. `oracle` reads `truth`: 1 for the same person, else 0;
+    it is what an estimate could reach, and no training method."""
     beta: float = 2.0
     """Exponent of the reliability; 0 gives plain InfoNCE on matched pairs."""
     beta_warmup_steps: int = 200
@@ -151,6 +176,12 @@ class PretrainConfig:
     """Name of the recipe that made this configuration."""
     seed: int = 0
     """Seeds the initial weights, the order of clips, the pairs and the augmentation."""
+    start: str = ""
+    """Weights to begin with: a model directory, which says its own architecture; a file (.safetensors, .pth);
+    torchvision:NAME or timm:TAG, the library's own download. Empty: random weights."""
+    truth: str = ""
+    """CSV with true boxes, as for `audit`, to watch how many matches are right. Nothing is learned from it, except with
+    the reliability `oracle`."""
     epochs: int = 20
     """Passes over the clips; every pass draws new pairs."""
     pairs_per_clip: int = 1
@@ -159,10 +190,13 @@ class PretrainConfig:
     """Frame pairs per step over all workers."""
     workers: int = 1
     """Training processes, one GPU each where there are GPUs."""
+    min_workers: int = 0
+    """If set: the run is elastic. It goes on with as few processes when machines are lost, and grows to `workers`
+    again when there are more; every step still has the same samples. 0: exactly `workers`."""
     cpus_per_worker: int = 1
     """Logical CPUs of a training worker, and its threads where there is no GPU."""
     data_workers: int = 1
-    """Processes that read, decode and augment crops for the training workers."""
+    """Processes that read and decode crops, for each training worker and on its machine; each takes a CPU."""
     use_gpu: bool = False
     """One GPU and bf16 for every training worker."""
     checkpoint_every: int = 200
@@ -192,10 +226,8 @@ class PretrainConfig:
             "log_every",
         ):
             require(getattr(self, name) >= 1, name.replace("_", "-"), ">= 1", getattr(self, name))
+        oracle = self.loss.reliability == "oracle"
+        require(bool(self.truth) or not oracle, "truth", "given with loss.reliability oracle", self.truth)
         require(self.max_failures >= 0, "max-failures", ">= 0", self.max_failures)
-        require(
-            self.batch_pairs % self.workers == 0,
-            "batch-pairs",
-            f"a multiple of workers={self.workers}",
-            self.batch_pairs,
-        )
+        require(self.batch_pairs >= self.workers, "batch-pairs", f">= workers={self.workers}", self.batch_pairs)
+        require(0 <= self.min_workers <= self.workers, "min-workers", f"in [0, {self.workers}]", self.min_workers)

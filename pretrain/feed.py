@@ -4,16 +4,18 @@ A run is one long list of draws, numbered from 0. Which clip a draw uses, which 
 depend on the seed and that number alone: any process gives the same sample, and a resumed run goes on where it was.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torchvision.transforms import v2
+from torch import Tensor
 
 from evaluation.images import decode_image
-from pretrain.augment import augment, resize
-from pretrain.config import PairConfig
+from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, boxes_of
+from pretrain.augment import apply_changes, draw_changes, resize
+from pretrain.config import PretrainConfig
+from pretrain.objective import Batch
 
 
 def epoch_order(video_of_clip: NDArray[np.int64], *, seed: int, epoch: int, pairs_per_clip: int) -> NDArray[np.int64]:
@@ -87,33 +89,55 @@ def crop_images(frame: dict[str, Any]) -> list[NDArray[np.uint8]]:
 
 
 def make_sample(
-    clip: dict[str, Any], config: PairConfig, transform: v2.Compose, *, seed: int, draw: int
+    clip: dict[str, Any], config: PretrainConfig, *, draw: int, truth: dict[int, TrueFrame] | None = None
 ) -> dict[str, Any]:
     """Make one training sample.
 
     Args:
         clip: A row of the clips schema.
-        config: Which intervals.
-        transform: From `make_transform`.
-        seed: Seed of the run.
+        config: The run: intervals, augmentation, input size, seed.
         draw: Number of the draw in the run; the sample depends on it and the seed alone.
+        truth: Who really is in the frames of the clip's video, if that is known.
 
     Returns:
-        ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the augmented crops of the two frames;
-        ``clean_x`` and ``clean_y``: the same crops, only resized; ``seconds``: the earlier frame's time in its video.
+        ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the crops of the two frames at the input size;
+        ``change_x`` and ``change_y``: float32 [n, K] and [m, K], how each crop is to be augmented;
+        ``identity_x`` and ``identity_y``: int64 [n] and [m], who a crop truly shows, `NOBODY` where that is unknown;
+        ``seconds``: the earlier frame's time in its video.
     """
-    rng = np.random.default_rng((seed, draw))
+    height, width = config.model.height, config.model.width
+    rng = np.random.default_rng((config.seed, draw))
     first, second = draw_interval(
-        frame_times(clip), rng, shortest=config.min_interval_seconds, longest=config.max_interval_seconds
+        frame_times(clip), rng, shortest=config.pairs.min_interval_seconds, longest=config.pairs.max_interval_seconds
     )
+    if config.pairs.partner == "itself":
+        second = first
     sample: dict[str, Any] = {"seconds": float(clip["frames"][first]["time_seconds"])}
     for name, frame in (("x", clip["frames"][first]), ("y", clip["frames"][second])):
-        images = crop_images(frame)
-        sample[name] = augment(images, transform, rng).numpy()
-        sample[f"clean_{name}"] = resize(images, *sample[name].shape[2:]).numpy()
+        sample[name] = resize(crop_images(frame), height, width).numpy()
+        sample[f"change_{name}"] = draw_changes(config.pairs, len(sample[name]), height=height, width=width, rng=rng)
+        sample[f"identity_{name}"] = np.full(len(sample[name]), NOBODY)
+        if truth is not None:
+            sample[f"identity_{name}"] = assign_identities(boxes_of(frame), truth.get(frame["frame_index"]))
     return sample
 
 
-def collate(x: Sequence[NDArray[np.uint8]], y: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Join the samples of a batch: all first frames' crops, then all second frames', uint8 [N + M, 3, H, W]."""
-    return np.concatenate([*x, *y])
+def to_batch(columns: dict[str, Tensor], device: torch.device) -> Batch:
+    """Augment the crops of a batch on the device that trains.
+
+    Args:
+        columns: ``images`` uint8 [N + M, 3, H, W], all first frames' crops and then all second frames';
+            ``changes`` float32 [N + M, K]; ``identities`` int64 [N + M]; ``x_counts``, ``y_counts``, ``video`` and
+            ``seconds``, [F] each.
+        device: Where the encoder is.
+    """
+    clean = columns["images"].to(device, non_blocking=True)
+    return Batch(
+        images=apply_changes(clean, columns["changes"]),
+        clean=clean,
+        x_counts=columns["x_counts"].tolist(),
+        y_counts=columns["y_counts"].tolist(),
+        video=columns["video"],
+        seconds=columns["seconds"],
+        identities=columns["identities"],
+    )

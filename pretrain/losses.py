@@ -177,6 +177,14 @@ def confidence_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
     return (forward_P + backward_P).detach().exp()
 
 
+def mean_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
+    """`mean`: the mean of both directions' probabilities in the loss's own softmax, without gradient.
+
+    Milder than `confidence_reliability`: one sure direction is enough for a half.
+    """
+    return 0.5 * (forward_P.detach().exp() + backward_P.detach().exp())
+
+
 def reliability_weighted(
     loss_P: Tensor,
     reliability_P: Tensor,

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from pretrain import collectives
 from pretrain.config import LossConfig
+from pretrain.cycle import cycle_loss
 from pretrain.losses import (
     confidence_reliability,
     effective_share,
     far_apart,
+    mean_reliability,
     pair_log_probabilities,
     pair_weights,
     reliability_weighted,
@@ -37,6 +39,8 @@ class Batch:
     """int64 [F], number of each pair's video."""
     seconds: Tensor | None = None
     """float64 [F], time in its video of each pair's first frame; needed by `same_video_gap_seconds` alone."""
+    identities: Tensor | None = None
+    """int64 [N + M], who each crop truly shows, negative where that is unknown; for watching, and for `oracle`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,12 @@ class LossTerms:
     """Share of pairs whose own partner has more than half of the probability in both directions."""
     effective_share: Tensor
     """``(sum w)^2 / (N sum w^2)``, in (0, 1]."""
+    precision: Tensor
+    """Share of pairs that truly show one person, among those of which both are known; NaN if there are none."""
+    reliability: Tensor
+    """float32 [P], reliability of this process's pairs."""
+    matched: tuple[Tensor, Tensor]
+    """[P, D] each: embeddings of this process's pairs."""
 
 
 def estimate_reliability(
@@ -136,44 +146,81 @@ def batch_loss(embedding: Tensor, judged: Tensor, batch: Batch, config: LossConf
         other_videos=config.other_video_negatives,
         far_PG=far_PG,
     )
+    is_known_P, is_right_P = _truth(batch, matches, device)
     if config.reliability == "conf":
         reliability_P = confidence_reliability(forward_P, backward_P)
+    elif config.reliability == "mean":
+        reliability_P = mean_reliability(forward_P, backward_P)
+    elif config.reliability == "oracle":
+        reliability_P = is_right_P.float()
     else:
         reliability_P = estimate_reliability(
             judged_x_ND, judged_y_MD, batch, matches, kind=config.reliability, tau_r=config.tau_r
         )
-    return _reduce(forward_P, backward_P, reliability_P, (x_PD * y_PD).sum(dim=1), config, beta=beta)
+    cycle = None
+    if config.kind == "cycle":
+        cycle = cycle_loss(x_ND, y_MD, batch.x_counts, batch.y_counts)
+    pairs = _Pairs(forward_P, backward_P, reliability_P, x_PD, y_PD, is_known_P, is_right_P)
+    return _reduce(pairs, config, beta=beta, cycle=cycle)
 
 
-def _reduce(
-    forward_P: Tensor,
-    backward_P: Tensor,
-    reliability_P: Tensor,
-    similarity_P: Tensor,
-    config: LossConfig,
-    *,
-    beta: float,
-) -> LossTerms:
-    """Weigh the pairs' losses and add up over processes."""
-    loss_P = -0.5 * (forward_P + backward_P)
-    weight_P = pair_weights(reliability_P, beta=beta)
-    sure_P = torch.minimum(forward_P, backward_P).exp() > 0.5
-    sums = collectives.sum_over_ranks(
-        torch.stack(
-            [
-                torch.as_tensor(float(len(loss_P)), device=loss_P.device),
-                weight_P.sum(),
-                weight_P.square().sum(),
-                reliability_P.sum(),
-                similarity_P.sum(),
-                sure_P.float().sum(),
-            ]
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """What is known of this process's matched pairs, [P] each, embeddings [P, D]."""
+
+    forward_P: Tensor
+    backward_P: Tensor
+    reliability_P: Tensor
+    x_PD: Tensor
+    y_PD: Tensor
+    is_known_P: Tensor
+    is_right_P: Tensor
+
+
+def _truth(batch: Batch, matches: Matches, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Say of which pairs both people are known, and which are right, bool [P] each."""
+    if batch.identities is None:
+        nowhere = torch.zeros(len(matches.pair), dtype=torch.bool, device=device)
+        return nowhere, nowhere
+    x_identity, y_identity = batch.identities.cpu().split([sum(batch.x_counts), sum(batch.y_counts)])
+    x_identity_P, y_identity_P = (
+        x_identity[torch.from_numpy(matches.x_index)],
+        y_identity[torch.from_numpy(matches.y_index)],
+    )
+    is_known_P = (x_identity_P >= 0) & (y_identity_P >= 0)
+    return is_known_P.to(device), (is_known_P & (x_identity_P == y_identity_P)).to(device)
+
+
+def _reduce(pairs: _Pairs, config: LossConfig, *, beta: float, cycle: tuple[Tensor, int] | None) -> LossTerms:
+    """Weigh the pairs' losses and add up over processes; `cycle` is CycAs's sum and its number of samples."""
+    loss_P = -0.5 * (pairs.forward_P + pairs.backward_P)
+    weight_P = pair_weights(pairs.reliability_P, beta=beta)
+    sure_P = torch.minimum(pairs.forward_P, pairs.backward_P).exp() > 0.5
+    amounts = [
+        loss_P.new_tensor(float(len(loss_P))),
+        weight_P.sum(),
+        weight_P.square().sum(),
+        pairs.reliability_P.sum(),
+        (pairs.x_PD * pairs.y_PD).sum(),
+        sure_P.float().sum(),
+        pairs.is_known_P.float().sum(),
+        pairs.is_right_P.float().sum(),
+        loss_P.new_tensor(float(cycle[1] if cycle else 0)),
+    ]
+    count, weight_sum, weight_square_sum, reliability, similarity, sure, known, right, samples = (
+        collectives.sum_over_ranks(torch.stack(amounts)).unbind()
+    )
+    if cycle:
+        loss = cycle[0] / samples.clamp_min(1)
+    else:
+        loss = reliability_weighted(
+            loss_P,
+            pairs.reliability_P,
+            beta=beta,
+            normalisation=config.normalisation,
+            weight_sum=weight_sum,
+            count=count,
         )
-    )
-    count, weight_sum, weight_square_sum, reliability, similarity, sure = sums.unbind()
-    loss = reliability_weighted(
-        loss_P, reliability_P, beta=beta, normalisation=config.normalisation, weight_sum=weight_sum, count=count
-    )
     number = count.clamp_min(1)
     return LossTerms(
         loss=loss,
@@ -183,4 +230,7 @@ def _reduce(
         similarity_mean=similarity / number,
         accuracy=sure / number,
         effective_share=effective_share(weight_sum, weight_square_sum, count),
+        precision=right / known,
+        reliability=pairs.reliability_P.detach(),
+        matched=(pairs.x_PD.detach(), pairs.y_PD.detach()),
     )

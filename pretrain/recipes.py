@@ -44,11 +44,25 @@ def infonce_tiny() -> PretrainConfig:
     return replace(base, recipe="infonce-tiny", loss=replace(base.loss, beta=0.0))
 
 
+def instance_tiny() -> PretrainConfig:
+    """Instance discrimination, a baseline of isr-tiny: a positive pair is one crop, augmented twice."""
+    base = infonce_tiny()
+    return replace(base, recipe="instance-tiny", pairs=replace(base.pairs, partner="itself"))
+
+
+def cycas_tiny() -> PretrainConfig:
+    """CycAs, a baseline of isr-tiny: soft association there and back within a pair of frames, no negatives beyond."""
+    base = isr_tiny()
+    return replace(base, recipe="cycas-tiny", loss=LossConfig(kind="cycle"))
+
+
 RECIPES: dict[str, Callable[[], PretrainConfig]] = {
     "isr-tiny": isr_tiny,
     "isr-resnet18": isr_resnet18,
     "isr-resnet50": isr_resnet50,
     "infonce-tiny": infonce_tiny,
+    "instance-tiny": instance_tiny,
+    "cycas-tiny": cycas_tiny,
 }
 
 

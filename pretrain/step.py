@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from pretrain import collectives
 from pretrain.config import OptimizerConfig, PretrainConfig
+from pretrain.health import alignment, effective_rank, embedding_deviation, reliability_histogram, uniformity
 from pretrain.models.encoder import Encoder
-from pretrain.objective import Batch, batch_loss
+from pretrain.objective import Batch, LossTerms, batch_loss
 from pretrain.schedules import beta_after_warmup, warmup_cosine
 
 
@@ -55,6 +56,18 @@ def require_finite(step: int, remedy: str, **sums: Tensor) -> None:
             f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
             f"stopped before the update. {remedy}"
         )
+
+
+def _health(embedding: Tensor, terms: LossTerms) -> dict[str, Tensor]:
+    """What tells of collapse and of drowned pairs, on this process's batch; see `pretrain.health`."""
+    histogram = reliability_histogram(terms.reliability).float() / max(1, len(terms.reliability))
+    return {
+        "embedding/effective_rank": effective_rank(embedding),
+        "embedding/deviation": embedding_deviation(embedding),
+        "embedding/alignment": alignment(*terms.matched),
+        "embedding/uniformity": uniformity(embedding),
+        **{f"reliability/share_from_{bin / len(histogram):.1f}": share for bin, share in enumerate(histogram)},
+    }
 
 
 REMEDY = "Lower optimizer.learning-rate or raise loss.tau"
@@ -127,7 +140,7 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.wrapped.parameters(), config.optimizer.max_gradient_norm)
         require_finite(step, REMEDY, loss=terms.total, gradient_norm=norm)
         self.optimizer.step()
-        return {
+        found = {
             "loss/total": terms.total,
             "pairs/count": terms.count,
             "pairs/similarity": terms.similarity_mean,
@@ -138,6 +151,11 @@ class Learner:
             "grad/norm": norm.detach(),
             "optimizer/learning_rate": torch.tensor(rate),
         }
+        if batch.identities is not None and (batch.identities >= 0).any():
+            found["pairs/precision"] = terms.precision
+        if step % config.log_every == 0 or step == self.total_steps:
+            found |= _health(embedding.detach(), terms)
+        return found
 
     @torch.no_grad()
     def _judge(self, batch: Batch) -> Tensor:

@@ -1,19 +1,23 @@
 """ISR training on Ray Train; the samples come from `pretrain.pipeline`, the order of a step from `pretrain.step`."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import ray.train
-from torch import Tensor
+from safetensors.torch import load, save
 
 from cluster import session, storage
 from cluster.console import console
 from cluster.resources import check_fits
 from cluster.values import fingerprint, from_json, to_json
 from pretrain.config import PretrainConfig
+from pretrain.feed import to_batch
 from pretrain.models.encoder import make_encoder
-from pretrain.objective import Batch
-from pretrain.pipeline import CollatePairs, build_dataset, load_clip_table
-from pretrain.runs.directory import refuse_other_run
+from pretrain.models.initial import read_initial
+from pretrain.pipeline import CollatePairs, build_dataset
+from pretrain.runs.checkpoint import plain
+from pretrain.runs.directory import identity, refuse_other_run
+from pretrain.runs.stream import own_share, stream
 from pretrain.runs.train import (
     checkpointed_step,
     demands,
@@ -24,6 +28,7 @@ from pretrain.runs.train import (
     worker_device,
     wrap,
 )
+from pretrain.samples import ClipTable, load_clip_table, total_steps
 from pretrain.step import Learner
 
 
@@ -31,31 +36,16 @@ def train_loop(settings: dict[str, Any]) -> None:
     """What every training worker runs: restore, iterate, report."""
     config = from_json(PretrainConfig, settings["config"])
     device = worker_device(config)
-    encoder = wrap(make_encoder(config.model, seed=config.seed), device)
-    learner = Learner(config, total_steps=settings["total_steps"], device=device, wrapped=encoder)
+    encoder = make_encoder(config.model, seed=config.seed)
+    encoder.load_state_dict(load(storage.read_bytes(settings["start"])))
+    learner = Learner(config, total_steps=settings["total_steps"], device=device, wrapped=wrap(encoder, device))
     step = restore(learner)
     if step == learner.total_steps:
         return
-    shard = ray.train.get_dataset_shard("train")
-    assert shard is not None, "train() gives every worker a dataset"
-    batches = shard.iter_torch_batches(
-        batch_size=config.batch_pairs // ray.train.get_context().get_world_size(),
-        collate_fn=CollatePairs(),
-        prefetch_batches=2,
-        drop_last=True,
-    )
-    take_steps(learner, batches, config, step=step, to_batch=_to_batch)
-
-
-def _to_batch(columns: dict[str, Tensor]) -> Batch:
-    return Batch(
-        images=columns["images"],
-        clean=columns["clean"],
-        x_counts=columns["x_counts"].tolist(),
-        y_counts=columns["y_counts"].tolist(),
-        video=columns["video"],
-        seconds=columns["seconds"],
-    )
+    table: ClipTable = settings["table"]
+    share = own_share(step, per_step=config.batch_pairs, total_steps=learner.total_steps)
+    batches = stream(partial(build_dataset, table, config), share, CollatePairs(), device)
+    take_steps(learner, batches, config, step=step, to_batch=partial(to_batch, device=device))
 
 
 def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
@@ -72,40 +62,36 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
     Raises:
         ValueError: If the clips cannot be used, the directory belongs to another run, or the plan does not fit.
     """
+    tensors, model = read_initial(config.start, config.model, seed=config.seed)
+    config = replace(config, model=model)
     table = load_clip_table(clips)
-    draws = config.epochs * len(table.video) * config.pairs_per_clip
-    total_steps = draws // config.batch_pairs
-    if total_steps == 0:
-        raise ValueError(
-            f"{clips} gives {draws} frame pairs in {config.epochs} epochs, less than a batch of {config.batch_pairs}; "
-            "lower --batch-pairs, or raise --epochs or --pairs-per-clip"
-        )
-    mine = {"config": to_json(config), "clips": clips, "num_clips": len(table.video)}
+    steps = total_steps(config, table)
+    mine = {"config": to_json(config), "clips": clips, "num_clips": len(table)}
     refuse_other_run(out, config, mine)
     if (finished := _finished(out)) is not None:
         return finished
-    console.print(f"{config}\n{total_steps} steps on {len(table.video)} clips", markup=False)
+    console.print(f"{config}\n{steps} steps on {len(table)} clips", markup=False)
     session.connect()
     check_fits(demands(config), session.total_resources())
     # Only a run that can start takes the directory: its workers are part of the configuration.
     storage.write_json(storage.join(out, "config.json"), mine)
+    start = storage.join(out, "start.safetensors")
+    if not storage.exists(start):
+        storage.write_bytes(start, save(plain(tensors)))
     final = run_training(
         train_loop,
-        {"config": to_json(config), "total_steps": total_steps},
+        {"config": to_json(config), "total_steps": steps, "table": table, "start": start},
         config,
         out=out,
         name=_name(config),
-        total_steps=total_steps,
-        make_dataset=lambda step: build_dataset(
-            table, config, first_draw=step * config.batch_pairs, draws=total_steps * config.batch_pairs
-        ),
+        total_steps=steps,
     )
     storage.write_json(storage.join(out, "done.json"), final)
     return {**final, "checkpoint": storage.join(out, final["checkpoint"])}
 
 
 def _name(config: PretrainConfig) -> str:
-    return f"{config.recipe}-{fingerprint(config)}"
+    return f"{config.recipe}-{fingerprint(identity(config))}"
 
 
 def _finished(out: str) -> dict[str, Any] | None:

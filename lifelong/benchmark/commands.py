@@ -50,7 +50,7 @@ def intra(
         rule: ascending by number is the published rule of Market-1501, and its default; shuffled is ours, for datasets
             whose published splits are not available.
         split_seed: Of shuffled.
-        start: Model directory or .safetensors file of the first weights; random unless given.
+        start: First weights: a model directory, a file (.safetensors, .pth), torchvision:NAME or timm:TAG; else random.
         any_counts: Whether to take a copy of a benchmark that is not complete.
         scoring: How models are scored.
         config: How each task is learned.
@@ -85,7 +85,7 @@ def inter(
         domain: LABEL=SPEC, several times: the domains in order, or, with --order, in place of those of its labels.
         unseen: LABEL=SPEC of a dataset never trained on, several times: one more, or in place of that of its label.
         identities: Training identities of each domain, the first by number; 0 takes all.
-        start: Model directory or .safetensors file of the first weights; random unless given.
+        start: First weights: a model directory, a file (.safetensors, .pth), torchvision:NAME or timm:TAG; else random.
         any_counts: Whether to take copies of benchmarks that are not complete.
         scoring: How models are scored.
         config: How each domain is learned.

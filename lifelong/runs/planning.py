@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from cluster import storage
 from lifelong.config import StageConfig
 from lifelong.runs.files import read_plan
 from lifelong.stages import LifelongPlan, make_stages
 from lifelong.training.draws import make_draws
-from pretrain.models.initial import model_config_of
+from pretrain.models.initial import model_config_of, resolve_initial
 
 MOST_IDENTITIES = 10_000_000
 """More than any dataset has: identities of two stages are different people."""
@@ -49,7 +48,7 @@ def make_plan(
         config = replace(config, model=old.stages[0].config.model)
         new = make_stages(stage, config, identities=identities, any_counts=any_counts)
         return replace(old, stages=(*old.stages, *new))
-    start = storage.resolve(start) if start else ""
+    start = resolve_initial(start)
     if start:
         config = replace(config, model=model_config_of(start, config.model))
     stages = make_stages(stage, config, identities=identities, any_counts=any_counts)

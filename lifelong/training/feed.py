@@ -18,7 +18,7 @@ from lifelong.config import StageConfig
 from lifelong.memory.store import Exemplars
 from lifelong.training.draws import make_draws
 from lifelong.training.step import Batch
-from pretrain.augment import augment, make_transform
+from pretrain.augment import augment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,6 @@ class Feed:
         self.config = config
         self.images = images
         self.memory = memory if config.replay_identities else None
-        self.transform = make_transform(config.augment, config.model.height, config.model.width)
         self.draws = make_draws(config, images.label, folder)
         if self.memory is not None:
             _, first, count = np.unique(self.memory.label, return_index=True, return_counts=True)
@@ -61,7 +60,8 @@ class Feed:
             pixels += [_decoded(self.memory, row) for row in replayed.tolist()]
             label = np.concatenate([label, self.memory.label[replayed]])
         is_replay = np.arange(len(label)) >= len(rows)
-        return {"images": augment(pixels, self.transform, rng).numpy(), "label": label, "is_replay": is_replay}
+        images = augment(pixels, config.augment, config.model.height, config.model.width, rng)
+        return {"images": images.numpy(), "label": label, "is_replay": is_replay}
 
     def _replay(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw remembered identities, every earlier stage as likely, and images of each."""

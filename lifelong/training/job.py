@@ -27,6 +27,7 @@ from lifelong.training.model import LifelongModel, model_of
 from lifelong.training.objective import Bank
 from lifelong.training.step import StageLearner
 from pretrain.augment import resize
+from pretrain.runs.checkpoint import plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +58,7 @@ def read_images(folder: str) -> TrainingImages:
 
 def write_network(location: str, tensors: dict[str, Tensor]) -> None:
     """Write a network's tensors, whole or not at all."""
-    plain = {
-        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()
-        for name, tensor in tensors.items()
-    }
-    storage.write_bytes(location, save(plain))
+    storage.write_bytes(location, save(plain(tensors)))
 
 
 def read_network(location: str) -> dict[str, Tensor]:

@@ -16,7 +16,8 @@ from lifelong.config import StageConfig
 from lifelong.losses.matching import ClassMemory
 from lifelong.losses.parts import PartHead, pool_parts
 from pretrain.config import ModelConfig
-from pretrain.models.encoder import MAP_LAYERS, TRUNK_LAYERS, make_encoder
+from pretrain.models.backbones import MAP_LAYERS, TRUNK_LAYERS
+from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.matching import MatchingBranch, matching_branch
 
 MASK_HIDDEN = 128
@@ -55,7 +56,7 @@ class LifelongModel(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = make_encoder(config.model, seed=config.seed)
-        self.classifier = nn.Parameter(torch.zeros(num_identities, config.model.embedding_size))
+        self.classifier = nn.Parameter(torch.zeros(num_identities, config.model.length))
         self.part_head: PartHead | None = None
         if with_parts:
             with torch.random.fork_rng(devices=[]):
@@ -73,7 +74,8 @@ class LifelongModel(nn.Module):
                 self.class_memory = ClassMemory(num_identities, channels=config.loss.matching.channels, **size)
         # What no term of the loss reaches does not learn, and does not decay.
         self.classifier.requires_grad_(config.loss.uses_classifier)
-        self.encoder.embedding.requires_grad_(config.loss.uses_embedding)
+        for layer in (self.encoder.embedding, self.encoder.neck):
+            layer.requires_grad_(config.loss.uses_embedding)
 
     @property
     def num_identities(self) -> int:
@@ -102,8 +104,8 @@ class LifelongModel(nn.Module):
 
 
 def _trunk_channels(config: ModelConfig) -> int:
-    encoder = make_encoder(config, seed=0).eval()
-    with torch.no_grad():
+    with torch.device("meta"), torch.no_grad():  # shapes alone: nothing is computed there
+        encoder = Encoder(config).eval()
         return encoder.with_trunk(torch.zeros(1, 3, config.height, config.width, dtype=torch.uint8))[1].shape[1]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from evaluation.embedder import Embedder
-from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, truth_of_video
+from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, boxes_of, truth_of_video
 from pretrain.feed import crop_images, frame_times
 from pretrain.ingest.clips import ClipReader, list_clips
 from pretrain.pairs import match
@@ -115,7 +115,7 @@ class Auditor:
         images = [crop_images(frame) for frame in frames]
         embedding = self.embedder.embed([image for members in images for image in members])
         bounds = np.cumsum([0, *map(len, images)])
-        identities = [assign_identities(_boxes(frame), truth.get(frame["frame_index"])) for frame in frames]
+        identities = [assign_identities(boxes_of(frame), truth.get(frame["frame_index"])) for frame in frames]
         for first, second in chosen:
             similarity = embedding[bounds[first] : bounds[first + 1]] @ embedding[bounds[second] : bounds[second + 1]].T
             row, column = match(similarity)
@@ -173,15 +173,6 @@ class Auditor:
         """Return the most reliable pairs, best first, and the least reliable, worst first."""
         ordered = sorted(self.pairs, key=lambda pair: -pair.reliability)
         return ordered[:count], ordered[::-1][:count]
-
-
-def _boxes(frame: dict[str, Any]) -> NDArray[np.float64]:
-    boxes = np.array(
-        [[crop[name] for name in ("left", "top", "width", "height")] for crop in frame["crops"]], dtype=np.float64
-    )
-    if np.isnan(boxes).any():
-        raise ValueError("these clips were made from crops without boxes; give left,top,width,height in the manifest")
-    return boxes
 
 
 def _known(frame: TrueFrame | None) -> set[int]:

@@ -6,6 +6,7 @@ Shape legend: B boxes of a frame.
 import csv
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,3 +77,17 @@ def assign_identities(boxes: NDArray[np.float64], frame: TrueFrame | None) -> ND
     overlap = intersection_over_union(boxes, frame.boxes)
     best = overlap.argmax(axis=1)
     return np.where(overlap[np.arange(len(boxes)), best] >= MIN_OVERLAP, frame.identities[best], NOBODY)
+
+
+def boxes_of(frame: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the boxes of a clip's frame, [B, 4] left, top, width, height in pixels.
+
+    Raises:
+        ValueError: If the clips were made from crops without boxes.
+    """
+    boxes = np.array(
+        [[crop[name] for name in ("left", "top", "width", "height")] for crop in frame["crops"]], dtype=np.float64
+    )
+    if np.isnan(boxes).any():
+        raise ValueError("these clips were made from crops without boxes; give left,top,width,height in the manifest")
+    return boxes

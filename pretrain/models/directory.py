@@ -22,6 +22,8 @@ from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD, make_encoder
 from pretrain.models.matching import matching_branch
 
 ENCODER_FILE, MATCHING_FILE = "model.safetensors", "matching.safetensors"
+LATER_FIELDS = ("pooling", "bn_neck")
+"""Fields of `ModelConfig` that older models do not have; at their defaults they mean what there was before them."""
 
 
 def model_fingerprint(
@@ -35,7 +37,7 @@ def model_fingerprint(
         matching: State of its matching branch, if it has one; with none, the hash is of the encoder alone.
     """
     named = dict(tensors) | {f"matching.{name}": tensor for name, tensor in (matching or {}).items()}
-    digest = hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_hashed(config), sort_keys=True).encode())
     for name in sorted(named):
         tensor = named[name].detach().cpu().contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -69,8 +71,8 @@ def write_model(
     """
     description = {
         "model": to_json(config),
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
         "recipe": recipe,
         "step": step,
         "fingerprint": model_fingerprint(tensors, config, matching),
@@ -101,7 +103,7 @@ def model_card(
     return (
         f"# {title}\n\n"
         f"A re-identification backbone of perennial-reid: {config.architecture}, input {config.height}x{config.width} "
-        f"RGB, embedding {config.embedding_size}, compared by cosine.\n\n"
+        f"RGB, embedding {config.length}, compared by cosine.\n\n"
         f"| fact | value |\n|---|---|\n{rows}\n\n"
         f"{trained}\n"
     )
@@ -119,7 +121,7 @@ def load_embedder(location: str) -> BackboneEmbedder:
             f"{location} is no model directory (no config.json); make one with: python -m pretrain export RUN"
         )
     description = storage.read_json(storage.join(location, "config.json"))
-    config = from_json(ModelConfig, description.get("model"))
+    config = from_json(ModelConfig, _with_later_fields(description.get("model")))
     tensors = _read_tensors(location, ENCODER_FILE)
     matching = _read_tensors(location, MATCHING_FILE) if "matching" in description else None
     if model_fingerprint(tensors, config, matching) != description.get("fingerprint"):
@@ -133,6 +135,17 @@ def load_embedder(location: str) -> BackboneEmbedder:
         branch.load_state_dict(matching)
         branch = branch.to(device).eval()
     return BackboneEmbedder(encoder.to(device).eval(), config, description["fingerprint"], branch)
+
+
+def _hashed(config: ModelConfig) -> dict[str, Any]:
+    """Leave out later fields at their defaults, so that models keep their fingerprint."""
+    plain = to_json(ModelConfig())
+    return {name: value for name, value in to_json(config).items() if name not in LATER_FIELDS or value != plain[name]}
+
+
+def _with_later_fields(saved: Any) -> Any:
+    plain = to_json(ModelConfig())
+    return {name: plain[name] for name in LATER_FIELDS} | saved if isinstance(saved, dict) else saved
 
 
 def _read_tensors(location: str, name: str) -> dict[str, Tensor]:

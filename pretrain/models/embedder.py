@@ -34,7 +34,7 @@ class BackboneEmbedder:
     @property
     def embedding_size(self) -> int:
         """Length of the embedding."""
-        return self.config.embedding_size
+        return self.config.length
 
     @property
     def map_shape(self) -> tuple[int, int, int]:
@@ -50,7 +50,7 @@ class BackboneEmbedder:
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed RGB images uint8 [h, w, 3] of any size to float32 [N, D] with unit norm."""
-        parts = [np.zeros((0, self.config.embedding_size), dtype=np.float32)]
+        parts = [np.zeros((0, self.config.length), dtype=np.float32)]
         for pixels in self._batches(images):
             with torch.inference_mode():
                 parts.append(self.encoder(pixels.to(self._device)).cpu().numpy())

@@ -1,6 +1,10 @@
-"""A run's newest weights as a model directory for others."""
+"""A run's newest weights, or a model directory, as a model directory for others."""
 
+import json
 import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
@@ -9,27 +13,61 @@ from torch import Tensor
 from cluster import storage
 from cluster.values import from_json
 from pretrain.config import PretrainConfig
-from pretrain.models.directory import model_card, write_model
+from pretrain.models.directory import ENCODER_FILE, MATCHING_FILE, model_card, write_model
 from pretrain.models.encoder import make_encoder
+from pretrain.models.formats.card import TITLE
+from pretrain.models.formats.files import Format, add_formats
 from pretrain.runs.checkpoint import read_state
 from pretrain.runs.metrics import read_metrics
 from pretrain.train import latest_checkpoint
 
 
-def export(run: str, out: str, *, untrained: bool = False) -> dict[str, Any]:
-    """Write the model directory of a run.
+def export(source: str, out: str, *, untrained: bool = False, formats: Sequence[Format] = ()) -> dict[str, Any]:
+    """Write the model directory of a run, or of another model directory; it appears whole or not at all.
 
     Args:
-        run: A run directory.
-        out: The model directory.
-        untrained: Write the weights that the run began with: the baseline of its results.
+        source: A run directory; or a model directory, whose model and card are copied, and further formats not.
+        out: The model directory; it may be the source.
+        untrained: Write the weights that a run began with: the baseline of its results.
+        formats: Further files beside ``model.safetensors``, each checked against it.
 
     Returns:
         The content of the model's ``config.json``.
 
     Raises:
-        ValueError: If the run is none, or has no checkpoint yet.
+        ValueError: If the source is neither, a run has no checkpoint yet, or `add_formats` refuses a format.
     """
+    with storage.folder_to_publish(out, replaces=ENCODER_FILE) as folder:
+        if _is_model(source):
+            if untrained:
+                raise ValueError(f"{source} is a model and no run: name the run it is from, or leave --untrained out")
+            _copy(source, folder)
+        else:
+            _export_run(source, folder, untrained=untrained)
+        return add_formats(folder, formats)
+
+
+def _is_model(source: str) -> bool:
+    location = storage.join(source, "config.json")
+    if not storage.exists(location):
+        return False
+    content = storage.read_json(location)
+    return isinstance(content, dict) and {"model", "fingerprint"} <= content.keys()
+
+
+def _copy(source: str, folder: str) -> None:
+    """Copy a model without further formats and what is said of them."""
+    with storage.local_copy(source) as model:
+        for name in (ENCODER_FILE, MATCHING_FILE):
+            if os.path.exists(os.path.join(model, name)):
+                shutil.copy(os.path.join(model, name), folder)
+        description = json.loads(Path(model, "config.json").read_text())
+        plain = {name: value for name, value in description.items() if name not in ("backbone", "checked")}
+        Path(folder, "config.json").write_text(json.dumps(plain, indent=2) + "\n")
+        Path(folder, "README.md").write_text(Path(model, "README.md").read_text().split(f"\n{TITLE}\n")[0])
+
+
+def _export_run(run: str, out: str, *, untrained: bool) -> dict[str, Any]:
     if untrained:
         location = storage.join(run, "config.json")
         if not storage.exists(location):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cluster.values import differences, from_json, to_json
+from pretrain.runs.directory import identity
 
 Config = TypeVar("Config")
 
@@ -50,13 +52,13 @@ def save_checkpoint(folder: str, learner: Learner, step: int) -> None:
 
     The order of clips, pairs and augmentations needs no state: it follows from the seed and the step.
     """
-    save_file(_contiguous(learner.module.state_dict()), os.path.join(folder, "model.safetensors"))
+    save_file(plain(learner.module.state_dict()), os.path.join(folder, "model.safetensors"))
     moments: dict[str, Tensor] = {}
     for name, parameter in learner.module.named_parameters():
         for key, value in learner.optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 moments[f"{name}/{key}"] = value
-    save_file(_contiguous(moments), os.path.join(folder, "optimizer.safetensors"))
+    save_file(plain(moments), os.path.join(folder, "optimizer.safetensors"))
     state = {"step": step, "total_steps": learner.total_steps, "config": to_json(learner.config)}
     state["progress"] = learner.progress()
     with open(os.path.join(folder, "state.json"), "w") as stream:
@@ -70,7 +72,7 @@ def load_checkpoint(folder: str, learner: Learner) -> int:
         ValueError: If the checkpoint belongs to another configuration.
     """
     config, state = read_state(folder, type(learner.config))
-    changed = differences(config, learner.config)
+    changed = differences(identity(config), identity(learner.config))
     if changed:
         raise ValueError(f"the checkpoint in {folder} belongs to another configuration ({'; '.join(changed)})")
     learner.module.load_state_dict(load_file(os.path.join(folder, "model.safetensors")))
@@ -91,7 +93,7 @@ def read_state(folder: str, kind: type[Config]) -> tuple[Config, dict[str, Any]]
     return from_json(kind, state["config"]), state
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy to the CPU in plain memory order, which is all that safetensors stores."""
     return {
         name: tensor.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()

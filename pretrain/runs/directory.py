@@ -13,12 +13,28 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 from cluster import storage
 from cluster.console import progress_bar
 from cluster.values import differences, from_json
 from pretrain.runs.metrics import FILE, parse_lines
+
+Config = TypeVar("Config")
+
+PROCESSES = {
+    "workers": 1,
+    "min_workers": 0,
+    "cpus_per_worker": 1,
+    "data_workers": 1,
+    "max_failures": 0,
+    "checkpoint_every": 1,
+    "keep_checkpoints": 1,
+    "log_every": 1,
+}
+"""Settings that may change when a run goes on: who computes, and how often it is told. What is learned stays the same.
+In the identity of a run they have these values."""
 
 SHOWN = {
     "loss/total": "loss",
@@ -28,6 +44,13 @@ SHOWN = {
     "reliability/effective_share": "share",
 }
 """Metrics in the live line, of those that a run has, and what they are called there."""
+
+
+def identity(config: Config) -> Config:
+    """Return a configuration, a frozen dataclass, without what may change when its run goes on, see `PROCESSES`."""
+    any_config: Any = config
+    names = {field.name for field in fields(any_config)}
+    return replace(any_config, **{name: value for name, value in PROCESSES.items() if name in names})
 
 
 def refuse_other_run(out: str, config: Any, mine: dict[str, Any]) -> None:
@@ -41,7 +64,7 @@ def refuse_other_run(out: str, config: Any, mine: dict[str, Any]) -> None:
     location = storage.join(out, "config.json")
     if storage.exists(location):
         theirs = storage.read_json(location)
-        changed = differences(from_json(type(config), theirs.get("config")), config)
+        changed = differences(identity(from_json(type(config), theirs.get("config"))), identity(config))
         changed += [
             f"{key}: {theirs.get(key)} -> {mine[key]}"
             for key in mine

@@ -1,6 +1,7 @@
 """The record of a run: JSON lines for programs, TensorBoard for people, and the reader of both's source."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,6 +30,12 @@ class MetricsLog:
             if name != "step":
                 self._board.add_scalar(name, value, record["step"])
         self._board.flush()
+
+
+def record_of(step: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the record of a step of numbers. JSON knows no NaN: what could not be computed is left out."""
+    values = {name: float(value) for name, value in metrics.items()}
+    return {"step": step} | {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _cut_torn_line(path: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import ray.train
 import torch
-from ray.data import Dataset
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.callback import UserCallback
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from cluster.resources import READER, Demand
 from pretrain.collectives import synchronise_batch_norm
 from pretrain.runs import checkpoint
 from pretrain.runs.directory import live_progress, record_folder
-from pretrain.runs.metrics import FILE, MetricsLog
+from pretrain.runs.metrics import FILE, MetricsLog, record_of
 
 
 class Plan(Protocol):
@@ -26,6 +25,8 @@ class Plan(Protocol):
 
     @property
     def workers(self) -> int: ...  # noqa: D102 - documented where it is configured, as all below
+    @property
+    def min_workers(self) -> int: ...  # noqa: D102
     @property
     def cpus_per_worker(self) -> int: ...  # noqa: D102
     @property
@@ -51,16 +52,22 @@ class Learner(checkpoint.Learner, Protocol):
 
 
 def demands(plan: Plan) -> list[Demand]:
-    """Return what a training holds at once, for `cluster.resources.check_fits`."""
+    """Return what a training holds at once, at the least, for `cluster.resources.check_fits`."""
     gpus = 1.0 if plan.use_gpu else 0.0
-    cpus = plan.cpus_per_worker
+    remedy = "--workers, --cpus-per-worker, --data-workers"
+    count = plan.min_workers or plan.workers
     return [
-        Demand(
-            what="training workers", count=plan.workers, cpus=cpus, gpus=gpus, remedy="--workers, --cpus-per-worker"
-        ),
-        Demand(what="data workers", count=plan.data_workers, cpus=1, remedy="--data-workers"),
+        Demand(what="training workers", count=count, cpus=_cpus_with_readers(plan), gpus=gpus, remedy=remedy),
         READER,
     ]
+
+
+def _cpus_with_readers(plan: Plan) -> int:
+    """CPUs that a training worker holds: its own, and one for each process that reads for it.
+
+    Held together, they cannot starve each other, and whoever counts machines for an elastic run counts them too.
+    """
+    return plan.cpus_per_worker + plan.data_workers
 
 
 def worker_device(plan: Plan) -> torch.device:
@@ -114,13 +121,12 @@ def take_steps(
         is_saving = step % plan.checkpoint_every == 0 or step == learner.total_steps
         if is_saving or step % plan.log_every == 0:
             elapsed = time.perf_counter() - since
-            record: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
-            record |= {
+            speed = {
                 "data/wait_seconds": waited,
                 "data/wait_share": waited / elapsed,
                 "images_per_second": images / elapsed,
             }
-            _report({"step": step, **record}, learner if is_saving else None)
+            _report(record_of(step, {**metrics, **speed}), learner if is_saving else None)
             images, waited, since = 0, 0.0, time.perf_counter()
         if step == learner.total_steps:
             break
@@ -168,8 +174,6 @@ def run_training(
     out: str,
     name: str,
     total_steps: int,
-    make_dataset: Callable[[int], Dataset],
-    is_dealt: bool = True,
 ) -> dict[str, Any]:
     """Run or resume a training on the connected cluster.
 
@@ -180,29 +184,19 @@ def run_training(
         out: The run directory; Ray Train's own is ``out/ray/name``, the record is ``out/metrics.jsonl``.
         name: Carries the hash of the configuration: Ray resumes whatever has that name.
         total_steps: For the progress line.
-        make_dataset: Called by the controller at every start of workers with the step of the last checkpoint; leaves
-            out what that has consumed.
-        is_dealt: Whether samples are dealt to the workers as they come. If not, every worker runs the whole dataset
-            itself: what deals keeps some samples back until more have come.
 
     Returns:
         The last record, with `checkpoint`, the last checkpoint relative to ``out``, which may be moved or copied.
     """
-    run = storage.join(out, "ray", name)
-
-    def dataset() -> Dataset:
-        session.configure_data()
-        return make_dataset(checkpointed_step(run))
-
     with record_folder(out) as folder:
         trainer = TorchTrainer(
             loop,
             train_loop_config=settings,
             torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo"),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=plan.workers,
+                num_workers=(plan.min_workers, plan.workers) if plan.min_workers else plan.workers,
                 use_gpu=plan.use_gpu,
-                resources_per_worker={"CPU": plan.cpus_per_worker, **({"GPU": 1} if plan.use_gpu else {})},
+                resources_per_worker={"CPU": _cpus_with_readers(plan), **({"GPU": 1} if plan.use_gpu else {})},
             ),
             run_config=ray.train.RunConfig(
                 name=name,
@@ -212,8 +206,6 @@ def run_training(
                 callbacks=[RecordMetrics(folder)],
                 worker_runtime_env={"env_vars": {"RAY_ADDRESS": session.address()}},
             ),
-            datasets={"train": dataset},
-            dataset_config=ray.train.DataConfig(datasets_to_split="all" if is_dealt else []),
         )
         with live_progress(os.path.join(folder, FILE), total_steps):
             result = trainer.fit()

@@ -118,7 +118,8 @@ def test_a_dataset_without_training_images_is_no_stage(tmp_path):
         (LossConfig, {"smoothing": 1.0}, r"loss.smoothing must be in \[0, 1\)"),
         (MemoryConfig, {"images": 0}, "memory.images must be >= 1, got 0"),
         (StageConfig, {"recipe": "x", "later_rate": 0.0}, r"later-rate must be in \(0, 1\]"),
-        (StageConfig, {"recipe": "x", "workers": 3}, "batch-identities must be a multiple of workers=3, got 32"),
+        (StageConfig, {"recipe": "x", "workers": 33}, "batch-identities must be >= workers=33, got 32"),
+        (StageConfig, {"recipe": "x", "min_workers": 2}, r"min-workers must be in \[0, 1\], got 2"),
         (
             StageConfig,
             {"recipe": "x", "loss": LossConfig(compatibility=1.0), "memory": MemoryConfig(identities=0)},

@@ -95,5 +95,5 @@ def test_ray_follows_the_graph_of_every_epoch(ray_cluster: None, domains: Path, 
 
 def test_a_plan_that_does_not_fit_is_refused(ray_cluster: None, domains: Path, tmp_path: Path):
     plan = plan_of(domains, "north", batch_identities=400, workers=400, epochs=100)
-    with pytest.raises(ValueError, match=r"needs 402 CPUs .* 400 x 1 for training workers \(--workers"):
+    with pytest.raises(ValueError, match=r"needs 801 CPUs .* 400 x 2 for training workers \(--workers"):
         run_sequence(plan, str(tmp_path / "run"), RayMachine())

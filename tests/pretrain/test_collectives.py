@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from pretrain import collectives
-from pretrain.collectives import SynchronisedBatchNorm, gather_with_gradient, synchronise_batch_norm
+from pretrain.collectives import (
+    SynchronisedBatchNorm,
+    SynchronisedEmbeddingNorm,
+    gather_with_gradient,
+    synchronise_batch_norm,
+)
+from pretrain.models.pooling import EmbeddingNorm
 
 ROWS = {"different": [2, 3], "none on rank 1": [4, 0], "none on rank 0": [0, 1], "none at all": [0, 0]}
 IMAGES = [5, 3]
@@ -46,10 +52,19 @@ def norm_example(kind):
     return images, norm
 
 
+def neck_example(kind):
+    """Embeddings far from zero in one component, and a norm with values of its own."""
+    norm = kind(3, momentum=0.3)
+    norm.weight.data = torch.tensor([0.5, 1.0, 2.0])
+    embeddings = random(sum(IMAGES), 3, dtype=torch.float32) * torch.tensor([1.0, 3.0, 0.2])
+    return embeddings + torch.tensor([0.0, -2.0, 30.0]), norm
+
+
 def normalise(norm, images, direction):
     outputs = []
     for _ in range(2):  # twice: the second starts from other running statistics
-        images.grad = norm.weight.grad = norm.bias.grad = None
+        images.grad = None
+        norm.zero_grad()
         output = norm(images)
         (output.square() * direction).sum().backward()
         outputs.append(output.detach())
@@ -57,7 +72,7 @@ def normalise(norm, images, direction):
         "output": outputs[-1],
         "input gradient": images.grad,
         "weight gradient": norm.weight.grad,
-        "bias gradient": norm.bias.grad,
+        "bias gradient": None if norm.bias is None else norm.bias.grad,
         "running mean": norm.running_mean,
         "running variance": norm.running_var,
         "batches": norm.num_batches_tracked,
@@ -68,6 +83,8 @@ def normalise(norm, images, direction):
 def on_rank(rank, world_size):
     images, norm = norm_example(SynchronisedBatchNorm)
     direction = random(sum(IMAGES), 3, 4, 2, seed=3, dtype=torch.float32)
+    embeddings, neck = neck_example(SynchronisedEmbeddingNorm)
+    way = random(sum(IMAGES), 3, seed=4, dtype=torch.float32)
     value = random(2, seed=rank).requires_grad_()
     total = collectives.sum_with_gradient(value)
     (total * (rank + 1)).sum().backward()
@@ -79,6 +96,7 @@ def on_rank(rank, world_size):
         "gathers": gathers(rank),
         "norm of constants": SynchronisedBatchNorm(3)(CONSTANTS.view(3, 1, 1).expand(IMAGES[rank], 3, 4, 2)).detach(),
         "norm": normalise(norm, part(images, IMAGES, rank), part(direction, IMAGES, rank).detach()),
+        "neck": normalise(neck, part(embeddings, IMAGES, rank), part(way, IMAGES, rank).detach()),
     }
 
 
@@ -131,6 +149,21 @@ def test_batch_norm_over_two_ranks_equals_batch_norm_of_the_whole_batch(ranks):
         torch.testing.assert_close(second[name], expected[name])
 
 
+def test_the_norm_of_embeddings_over_two_ranks_equals_that_of_the_whole_batch(ranks):
+    embeddings, norm = neck_example(EmbeddingNorm)
+    way = random(sum(IMAGES), 3, seed=4, dtype=torch.float32)
+    expected = normalise(norm, embeddings.requires_grad_(), way)
+    first, second = (found["neck"] for found in ranks)
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    for name in ("output", "input gradient", "evaluation"):
+        torch.testing.assert_close(torch.cat([first[name], second[name]]), expected[name], **close)
+    name = "weight gradient"
+    torch.testing.assert_close(first[name] + second[name], expected[name], **close)
+    for name in ("running mean", "running variance", "batches"):
+        torch.testing.assert_close(first[name], expected[name])
+        torch.testing.assert_close(second[name], expected[name])
+
+
 def test_batch_norm_of_constant_channels_far_from_zero_is_near_zero(ranks):
     # Where the variance is a difference of large squares, this is NaN.
     for found in ranks:
@@ -165,3 +198,13 @@ def test_every_batch_norm_is_replaced_and_keeps_its_tensors():
     assert {name: tensor.data_ptr() for name, tensor in model.state_dict().items()} == tensors
     assert (model[1][0].eps, model[1][0].momentum) == (0.1, 0.5)
     assert [model[1][0].training, model[2].training] == [True, False]
+
+
+def test_the_norm_of_embeddings_is_replaced_and_norms_of_one_dimension_are_not():
+    model = nn.Sequential(EmbeddingNorm(4), nn.BatchNorm1d(4), nn.InstanceNorm2d(4, affine=True), nn.LayerNorm(4))
+    weight = model[0].weight
+    synchronise_batch_norm(model)
+    kinds = [SynchronisedEmbeddingNorm, nn.BatchNorm1d, nn.InstanceNorm2d, nn.LayerNorm]
+    assert [type(module) for module in model] == kinds
+    assert model[0].weight is weight
+    assert model[0].bias is None

@@ -83,7 +83,7 @@ def test_a_saved_value_that_cannot_work_is_refused():
         (PairConfig, {"blur_probability": 2.0}, "pairs.blur-probability must be in [0, 1], got 2.0"),
         (PairConfig, {"erasing_probability": 2.0}, "pairs.erasing-probability must be in [0, 1], got 2.0"),
         (PairConfig, {"flip_probability": 2.0}, "pairs.flip-probability must be in [0, 1], got 2.0"),
-        (ModelConfig, {"embedding_size": 0}, "model.embedding-size must be >= 1, got 0"),
+        (ModelConfig, {"embedding_size": -1}, "model.embedding-size must be >= 0, got -1"),
         (ModelConfig, {"height": 8}, "model.height/width must be >= 16, got (8, 128)"),
         (ModelConfig, {"width": 15}, "model.height/width must be >= 16, got (256, 15)"),
         (LossConfig, {"tau": 0.0}, "loss.tau must be > 0, got 0.0"),
@@ -112,7 +112,13 @@ def test_a_saved_value_that_cannot_work_is_refused():
             )
         ),
         (PretrainConfig, {"recipe": "r", "max_failures": -1}, "max-failures must be >= 0, got -1"),
-        (PretrainConfig, {"recipe": "r", "workers": 5}, "batch-pairs must be a multiple of workers=5, got 64"),
+        (PretrainConfig, {"recipe": "r", "workers": 65}, "batch-pairs must be >= workers=65, got 64"),
+        (PretrainConfig, {"recipe": "r", "min_workers": 2}, "min-workers must be in [0, 1], got 2"),
+        (
+            PretrainConfig,
+            {"recipe": "r", "loss": LossConfig(reliability="oracle")},
+            "truth must be given with loss.reliability oracle, got ",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_refused_with_their_name_and_value(kind, values, text):

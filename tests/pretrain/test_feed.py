@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ import torch
 from torchvision.transforms import v2
 
 from evaluation.images import encode_jpeg
-from pretrain.augment import make_transform
-from pretrain.config import PairConfig
-from pretrain.feed import collate, crop_images, draw_interval, epoch_order, frame_times, make_sample
+from pretrain.audit.truth import NOBODY, TrueFrame
+from pretrain.augment import apply_changes, draw_changes
+from pretrain.config import ModelConfig, PairConfig, PretrainConfig
+from pretrain.feed import crop_images, draw_interval, epoch_order, frame_times, make_sample, to_batch
 
 VIDEOS = np.repeat(np.arange(5), [1, 3, 10, 10, 40])
 
@@ -35,9 +35,13 @@ def make_clip(num_frames=9, seconds=0.25):
     return {"frames": [frame(index) for index in range(num_frames)]}
 
 
+def config(*, seed=0, pairs=PairConfig()):  # noqa: B008 - frozen
+    model = ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16)
+    return PretrainConfig(recipe="test", seed=seed, pairs=pairs, model=model)
+
+
 def sample(*, seed=0, draw=0):
-    config = PairConfig()
-    return make_sample(make_clip(), config, make_transform(config, 32, 16), seed=seed, draw=draw)
+    return make_sample(make_clip(), config(seed=seed), draw=draw)
 
 
 def digest(**options):
@@ -125,18 +129,16 @@ def test_a_clip_without_a_pair_in_the_range_gives_the_nearest(times, expected):
     assert set(pairs) == expected
 
 
-def test_a_sample_is_two_frames_of_the_clip():
-    transform = make_transform(PairConfig(), 32, 16)
+def test_a_sample_is_two_frames_of_the_clip_and_what_to_do_with_each_crop():
     for draw in range(5):
         rng = np.random.default_rng((0, draw))
         first, second = draw_interval(frame_times(make_clip()), rng, shortest=0.2, longest=2.0)
-        got = make_sample(make_clip(), PairConfig(), transform, seed=0, draw=draw)
-        assert got["x"].shape == (first % 3 + 1, 3, 32, 16)
-        assert got["y"].shape == (second % 3 + 1, 3, 32, 16)
-        assert got["x"].dtype == got["y"].dtype == np.uint8
-        assert got["clean_x"].shape == got["x"].shape
-        assert got["clean_y"].shape == got["y"].shape
-        assert got["clean_x"].dtype == got["clean_y"].dtype == np.uint8
+        got = sample(draw=draw)
+        for name, frame in (("x", first), ("y", second)):
+            count = frame % 3 + 1
+            assert (got[name].shape, got[name].dtype) == ((count, 3, 32, 16), np.uint8)
+            expected = draw_changes(PairConfig(), count, height=32, width=16, rng=rng)
+            np.testing.assert_array_equal(got[f"change_{name}"], expected)
 
 
 def plain(frame):
@@ -145,38 +147,83 @@ def plain(frame):
     return np.stack([v2.functional.resize(image, [32, 16], antialias=True).numpy() for image in images])
 
 
-def test_the_clean_view_is_the_plain_resize_of_the_crops_of_the_chosen_frames():
+def test_the_crops_of_a_sample_are_the_plain_resize_of_those_of_the_chosen_frames():
     clip = make_clip()
     for draw in range(5):
         rng = np.random.default_rng((3, draw))
         first, second = draw_interval(frame_times(clip), rng, shortest=0.2, longest=2.0)
         got = sample(seed=3, draw=draw)
-        np.testing.assert_array_equal(got["clean_x"], plain(clip["frames"][first]))
-        np.testing.assert_array_equal(got["clean_y"], plain(clip["frames"][second]))
+        np.testing.assert_array_equal(got["x"], plain(clip["frames"][first]))
+        np.testing.assert_array_equal(got["y"], plain(clip["frames"][second]))
         assert got["seconds"] == frame_times(clip)[first]
 
 
-def test_the_clean_view_does_not_depend_on_the_augmentation():
+def test_pixels_do_not_depend_on_the_augmentation():
     clip = make_clip(num_frames=2)  # so every draw chooses the same two frames
-    every = PairConfig()
-    strong = replace(every, jitter_probability=1.0, blur_probability=1.0, erasing_probability=1.0, padding_pixels=64)
+    strong = PairConfig(jitter_probability=1.0, blur_probability=1.0, erasing_probability=1.0, padding_pixels=64)
     found = [
-        make_sample(clip, config, make_transform(config, 32, 16), seed=seed, draw=draw)
-        for config in (every, strong)
+        make_sample(clip, config(seed=seed, pairs=pairs), draw=draw)
+        for pairs in (PairConfig(), strong)
         for seed in range(2)
         for draw in range(3)
     ]
-    assert len({one["x"].tobytes() for one in found}) == len({one["y"].tobytes() for one in found}) == len(found)
-    assert {one["clean_x"].tobytes() for one in found} == {plain(clip["frames"][0]).tobytes()}
-    assert {one["clean_y"].tobytes() for one in found} == {plain(clip["frames"][1]).tobytes()}
+    assert len({one["change_x"].tobytes() for one in found}) == len(found)
+    assert {one["x"].tobytes() for one in found} == {plain(clip["frames"][0]).tobytes()}
+    assert {one["y"].tobytes() for one in found} == {plain(clip["frames"][1]).tobytes()}
+
+
+def columns_of(got):
+    """A batch of one sample, as the collate function makes it."""
+    return {
+        "images": torch.from_numpy(np.concatenate([got["x"], got["y"]])),
+        "changes": torch.from_numpy(np.concatenate([got["change_x"], got["change_y"]])),
+        "identities": torch.from_numpy(np.concatenate([got["identity_x"], got["identity_y"]])),
+        "x_counts": torch.tensor([len(got["x"])]),
+        "y_counts": torch.tensor([len(got["y"])]),
+        "video": torch.tensor([7]),
+        "seconds": torch.tensor([got["seconds"]], dtype=torch.float64),
+    }
+
+
+def test_a_batch_has_the_crops_as_they_are_and_as_they_were_changed():
+    columns = columns_of(sample(draw=1))
+    batch = to_batch(columns, torch.device("cpu"))
+    assert torch.equal(batch.clean, columns["images"])
+    assert torch.equal(batch.images, apply_changes(columns["images"], columns["changes"]))
+    assert not torch.equal(batch.images, batch.clean)
+    assert (list(batch.x_counts), list(batch.y_counts)) == (columns["x_counts"].tolist(), columns["y_counts"].tolist())
+    assert torch.equal(batch.video, columns["video"])
+    assert (batch.identities == NOBODY).all(), "nobody was told"
+    assert batch.seconds is columns["seconds"]
+
+
+def test_the_truth_says_who_is_on_each_crop():
+    clip = make_clip(num_frames=2)
+    for frame in clip["frames"]:
+        for place, crop in enumerate(frame["crops"]):
+            crop |= {"left": 50.0 * place, "top": 10.0, "width": 20.0, "height": 40.0}
+    boxes = np.array([[52.0, 10.0, 20.0, 40.0], [0.0, 10.0, 20.0, 40.0]])
+    truth = {0: TrueFrame(np.array([8, 9]), boxes), 1: TrueFrame(np.array([8, 9]), boxes)}
+    got = make_sample(clip, config(), draw=0, truth=truth)
+    assert (got["identity_x"].tolist(), got["identity_y"].tolist()) == ([9], [9, 8])
+    del truth[1]
+    assert make_sample(clip, config(), draw=0, truth=truth)["identity_y"].tolist() == [NOBODY, NOBODY]
+
+
+def test_a_crop_can_be_its_own_partner():
+    itself = config(pairs=PairConfig(partner="itself"))
+    for draw in range(4):
+        got, other = make_sample(make_clip(), itself, draw=draw), sample(draw=draw)
+        np.testing.assert_array_equal(got["x"], other["x"])
+        np.testing.assert_array_equal(got["y"], got["x"])
+        assert not np.array_equal(got["change_x"], got["change_y"])
 
 
 def test_without_augmentation_both_views_are_the_same():
     off = dict.fromkeys((f"{name}_probability" for name in ("jitter", "grayscale", "blur", "erasing", "flip")), 0.0)
-    config = PairConfig(padding_pixels=0, **off)
-    got = make_sample(make_clip(), config, make_transform(config, 32, 16), seed=0, draw=0)
-    np.testing.assert_array_equal(got["clean_x"], got["x"])
-    np.testing.assert_array_equal(got["clean_y"], got["y"])
+    got = make_sample(make_clip(), config(pairs=PairConfig(padding_pixels=0, **off)), draw=0)
+    batch = to_batch(columns_of(got), torch.device("cpu"))
+    assert torch.equal(batch.images, batch.clean)
 
 
 def test_a_sample_follows_from_seed_and_draw_and_leaves_the_global_generators_alone():
@@ -188,10 +235,10 @@ def test_a_sample_follows_from_seed_and_draw_and_leaves_the_global_generators_al
     got = sample(seed=1, draw=2)
     assert torch.equal(torch.random.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
-    for view in ("x", "y", "clean_x", "clean_y"):
-        np.testing.assert_array_equal(got[view], expected[view])
+    for column in ("x", "y", "change_x", "change_y"):
+        np.testing.assert_array_equal(got[column], expected[column])
     assert len({digest(seed=1), digest(seed=2)}) == 2
-    assert len({sample(draw=draw)["x"].tobytes() for draw in range(6)}) == 6
+    assert len({sample(draw=draw)["change_x"].tobytes() for draw in range(6)}) == 6
 
 
 def test_another_process_makes_the_same_sample():
@@ -210,11 +257,3 @@ def test_a_damaged_crop_is_refused():
     frame["crops"][1]["jpeg"] = b"no image"
     with pytest.raises(ValueError, match="a crop of frame 2 is damaged; prepare the clips again"):
         crop_images(frame)
-
-
-def test_collate_puts_all_first_frames_before_all_second_frames():
-    x = [np.full((n, 3, 2, 2), value, np.uint8) for n, value in ((2, 1), (1, 2))]
-    y = [np.full((n, 3, 2, 2), value, np.uint8) for n, value in ((1, 3), (3, 4))]
-    images = collate(x, y)
-    assert images[:, 0, 0, 0].tolist() == [1, 1, 2, 3, 4, 4, 4]
-    assert images.dtype == np.uint8

@@ -75,7 +75,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ("train isr-tinny --clips {0}/clips --out {0}/new", ["unknown recipe 'isr-tinny'; did you mean isr-tiny?"]),
         ("train isr-tiny --clips {0}/clips --out {0}/new --loss.tau 0", ["loss.tau must be > 0, got 0.0"]),
         ("train isr-tiny --clips {0}/clips --out {0}/new --loss.tua 1", ["--loss.tua", "perhaps you meant --loss.tau"]),
-        ("train isr-tiny --clips {0}/clips --out {0}/new --workers 3", ["batch-pairs must be a multiple of workers=3"]),
+        ("train isr-tiny --clips {0}/clips --out {0}/new --workers 33", ["batch-pairs must be >= workers=33"]),
         ("train isr-tiny --out {0}/new", ["--clips"]),
         (
             "train isr-tiny --clips {0}/absent --out {0}/new",
@@ -84,7 +84,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ("train isr-tiny --clips {0}/old --out {0}/new", ["schema version 2, this program reads 1", "prepare"]),
         (
             "train isr-tiny --clips {0}/clips --out {0}/new --epochs 20 --batch-pairs 64",
-            ["gives 60 frame pairs in 20 epochs, less than a batch of 64", "lower --batch-pairs"],
+            ["give 60 frame pairs in 20 epochs, less than a batch of 64", "lower --batch-pairs"],
         ),
         (
             "train isr-tiny --clips {0}/clips --out {0}/run",
@@ -102,7 +102,21 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ("street --out {0}/new --labelled-only --test-identities 0", ["are both 0: raise one to write crops"]),
         ("street --out {0}/new --train-identities 9999", ["must be <= 9999, got 10099: lower one"]),
         ("street --out {0}/new --processes 0", ["processes must be >= 1, got 0"]),
-        ("distil", ["has no command 'distil'; it has: demo, street, prepare, train, export, audit"]),
+        ("sweep isr-tiny --clips {0}/clips --out {0}/new", ["a sweep needs 1 to 10,000 trials, got 0: name --over"]),
+        (
+            "sweep isr-tiny --clips {0}/clips --out {0}/new --loss.tau loguniform(0.3,0.03)",
+            ["loss.tau needs LOW < HIGH, got loguniform(0.3, 0.03)"],
+        ),
+        (
+            "sweep isr-tiny --clips {0}/clips --out {0}/new --over loss.tua=1,2 --heldout-share 0.5 --gap-seconds 0",
+            ["there is no setting 'loss.tua'; perhaps you meant loss.tau"],
+        ),
+        (
+            "sweep isr-tiny --clips {0}/clips --out {0}/new --heldout-share 2",
+            ["heldout-share must be in (0, 1), got 2"],
+        ),
+        ("train isr-tiny --settings {0}/absent.json --clips {0}/clips --out {0}/new", ["absent.json"]),
+        ("distil", ["has no command 'distil'; it has: demo, street, prepare, train, sweep, export, audit"]),
     ],
 )
 def test_wrong_input_is_one_line_with_the_remedy(

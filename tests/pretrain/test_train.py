@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray.train
 
 import pretrain.train
 from cluster import storage
@@ -19,6 +23,7 @@ from pretrain.models.directory import load_embedder
 from pretrain.models.export import export
 from pretrain.recipes import isr_tiny
 from pretrain.runs.checkpoint import read_state
+from pretrain.runs.directory import identity
 from pretrain.runs.metrics import read_metrics
 from pretrain.train import latest_checkpoint, train, train_loop
 from tests.pretrain.ingest.films import write_clips_directory
@@ -33,6 +38,7 @@ CONFIG = replace(
     model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16),
     optimizer=OptimizerConfig(learning_rate=1e-3),
 )
+ROOT = Path(__file__).parents[2]
 STEPS = 9
 """Two videos of six clips, three epochs, four pairs a step."""
 
@@ -44,7 +50,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_what_cannot_start_takes_no_directory(clips: str, tmp_path: Path):
     out = str(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"gives 36 frame pairs in 3 epochs, less than a batch of 64; lower --batch"):
+    with pytest.raises(
+        ValueError, match=r"12 clips give 36 frame pairs in 3 epochs, less than a batch of 64; lower --batch"
+    ):
         train(replace(CONFIG, batch_pairs=64), clips, out)
     with pytest.raises(ValueError, match="holds no finished clips"):
         train(CONFIG, str(tmp_path), out)
@@ -59,7 +67,7 @@ def test_what_cannot_start_takes_no_directory(clips: str, tmp_path: Path):
 
 @pytest.mark.ray
 def test_a_plan_that_does_not_fit_is_refused_and_takes_no_directory(ray_cluster: None, clips: str, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"needs 402 CPUs .* 400 x 1 for training workers \(--workers"):
+    with pytest.raises(ValueError, match=r"needs 801 CPUs .* 400 x 2 for training workers \(--workers"):
         train(replace(CONFIG, workers=400, batch_pairs=400, epochs=100), clips, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists(), "the same folder can be used with fewer workers"
 
@@ -86,7 +94,7 @@ def test_a_run_leaves_its_record_and_its_checkpoints(finished: tuple[str, dict[s
     done = storage.read_json(f"{out}/done.json")
     assert not Path(done["checkpoint"]).is_absolute(), "a run directory may be moved"
     assert {**done, "checkpoint": f"{out}/{done['checkpoint']}"} == final
-    checkpoints = sorted(Path(out, "ray", f"isr-tiny-{fingerprint(CONFIG)}").glob("checkpoint_*/state.json"))
+    checkpoints = sorted(Path(out, "ray", f"isr-tiny-{fingerprint(identity(CONFIG))}").glob("checkpoint_*/state.json"))
     assert len(checkpoints) == CONFIG.keep_checkpoints
     config, state = read_state(final["checkpoint"], PretrainConfig)
     assert (config, state["step"]) == (CONFIG, STEPS)
@@ -135,33 +143,42 @@ def test_a_run_can_be_exported(finished: tuple[str, dict[str, Any]], tmp_path: P
     assert not np.allclose(one, other, atol=1e-3)
 
 
-def dies_once_before(step: int, marker: Path) -> Callable[[dict[str, Any]], None]:
-    """The real loop in a worker that ends its process, as a machine that goes away does, once before a step."""
+def dies_once_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
+    """The real loop in workers of which one is killed, as a machine that goes away is, once before a step.
+
+    Every worker notes the draws that it learns from, in a file of its own.
+    """
 
     def loop(settings: dict[str, Any]) -> None:
-        learner = pretrain.train.Learner
-        take_step = learner.step
+        rank = ray.train.get_context().get_world_rank()
+        learner, names = pretrain.train.Learner, train_loop.__globals__
+        take_step, to_batch = learner.step, names["to_batch"]
 
         def fragile(self: Any, batch: Any, number: int) -> Any:
-            if number == step and not marker.exists():
-                marker.touch()
-                os._exit(1)
+            if number == step and rank == 1 and not (folder / "died").exists():
+                (folder / "died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
             return take_step(self, batch, number)
 
-        learner.step = fragile
+        def noted(columns: Any, device: Any) -> Any:
+            with (folder / f"draws-{os.getpid()}").open("a") as stream:
+                stream.write(f"{rank} {columns['draw'].tolist()}\n")
+            return to_batch(columns, device)
+
+        learner.step, names["to_batch"] = fragile, noted
         train_loop(settings)
 
     return loop
 
 
 @pytest.mark.ray
-def test_a_worker_that_dies_costs_only_the_steps_since_the_checkpoint(
+def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """It goes on with the very samples that come next, so the whole record is that of the run without trouble."""
-    monkeypatch.setattr(pretrain.train, "train_loop", dies_once_before(6, tmp_path / "died"))
+    """They go on with the very samples that come next, so the whole record is that of the run without trouble."""
+    monkeypatch.setattr(pretrain.train, "train_loop", dies_once_before(6, tmp_path))
     out = str(tmp_path / "run")
-    final = train(CONFIG, clips, out)
+    final = train(replace(CONFIG, workers=2), clips, out)
     assert (tmp_path / "died").exists()
     assert final["step"] == STEPS
     lines = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
@@ -169,7 +186,99 @@ def test_a_worker_that_dies_costs_only_the_steps_since_the_checkpoint(
     assert lines[:2] == [1, 2]
     assert min(lines[2:]) == 3, "nothing was done again from the start"
     assert lines[-5:] == [5, 6, 7, 8, 9]
+    draws = [
+        (int(rank), draw)
+        for path in tmp_path.glob("draws-*")
+        for rank, _, listed in (line.partition(" ") for line in path.read_text().splitlines())
+        for draw in json.loads(listed)
+    ]
+    assert {draw for _, draw in draws} == set(range(4 * STEPS)), "every clip of every epoch was learned from"
+    assert all(rank == draw % 4 // 2 for rank, draw in draws), "by one worker"
+    again = [draw for draw in set(draws) if draws.count(draw) > 1]
+    assert all(8 <= draw < 24 for _, draw in again), "twice only what no checkpoint had when the worker died"
     smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
     assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
     for name in ("loss/total", "grad/norm", "pairs/similarity"):
-        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=1e-6), name
+        # Sums in another order; AdamW makes whole steps of the last digits of small gradients.
+        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=0.02, abs=1e-4), (
+            name
+        )
+
+
+def waits_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
+    """The real loop in workers that never take a step."""
+
+    def loop(settings: dict[str, Any]) -> None:
+        take_step = pretrain.train.Learner.step
+
+        def endless(self: Any, batch: Any, number: int) -> Any:
+            if number == step:
+                (folder / "waiting").touch()
+                time.sleep(600)
+            return take_step(self, batch, number)
+
+        pretrain.train.Learner.step = endless
+        train_loop(settings)
+
+    return loop
+
+
+DRIVER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import pretrain.train
+from tests.pretrain.test_train import CONFIG, waits_before
+clips, out, folder = sys.argv[1:]
+pretrain.train.train_loop = waits_before(5, Path(folder))
+pretrain.train.train(replace(CONFIG, workers=2), clips, out)
+"""
+
+
+@pytest.mark.ray
+def test_a_run_whose_driver_is_killed_goes_on_with_another_number_of_workers(
+    finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path
+):
+    out = str(tmp_path / "run")
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, clips, out, str(tmp_path)], cwd=ROOT)
+    try:
+        await_file(tmp_path / "waiting", driver)
+    finally:
+        driver.kill()
+        driver.wait()
+    final = train(CONFIG, clips, out)
+    assert final["step"] == STEPS
+    smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
+    assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
+    found = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
+    assert found.count(1) == found.count(2) == 1, "a checkpoint was gone on from"
+    for name in ("loss/total", "grad/norm", "pairs/similarity"):
+        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=0.02, abs=1e-4), (
+            name
+        )
+
+
+def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < deadline, f"{path.name} did not come"
+        time.sleep(0.2)
+
+
+@pytest.mark.ray
+def test_an_elastic_run_that_loses_a_machine_goes_on_with_those_that_are_left(
+    finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path
+):
+    """On a cluster of three nodes of its own, in a process of its own; see `tests.pretrain.losing_a_node`."""
+    out = str(tmp_path / "run")
+    command = [sys.executable, "-m", "tests.pretrain.losing_a_node", clips, out, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"step": STEPS, "sizes": [2, 1]}
+    smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
+    assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
+    for name in ("loss/total", "grad/norm", "pairs/similarity"):
+        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=0.02, abs=1e-4), (
+            name
+        )

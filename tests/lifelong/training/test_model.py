@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from lifelong.config import StageConfig
-from lifelong.loss_config import LossConfig
+from lifelong.loss_config import LossConfig, MatchingLossConfig
 from lifelong.training.model import LifelongModel, model_of, next_model
 from pretrain.config import ModelConfig
 from pretrain.models.encoder import make_encoder
@@ -88,3 +88,15 @@ def test_another_architecture_is_refused():
         )
     with pytest.raises(ValueError, match="does not fit this stage's configuration"):
         model_of(first().state_dict(), other)
+
+
+@pytest.mark.parametrize("architecture", ["resnet50_ibn_a", "swin_t", "vit_s"])
+def test_every_kind_of_backbone_gives_maps_for_parts_and_matching(architecture):
+    size = ModelConfig(architecture=architecture, embedding_size=0, bn_neck=True, height=64, width=32)
+    loss = LossConfig(parts=0.1, num_parts=2, matching=MatchingLossConfig(pairwise=1.0, channels=6))
+    model = LifelongModel(replace(PLAIN, model=size, loss=loss), 2, with_parts=True, with_matching=True)
+    outputs = model.outputs(images(2, 64, 32))
+    assert outputs.raw_BD.shape == (2, size.length)
+    assert outputs.part_BPK.shape == (2, 2, size.num_features)
+    assert outputs.map_BKHW.shape == (2, 6, 4, 2)
+    assert model.encoder.neck.weight.requires_grad

@@ -1,5 +1,7 @@
 """The encoder: what comes out, where it differs from torchvision's networks, and its seed."""
 
+import functools
+
 import pytest
 import torch
 import torchvision
@@ -7,11 +9,21 @@ import torchvision.transforms.v2.functional
 from torch import nn
 
 from pretrain.config import ModelConfig
-from pretrain.models.encoder import make_backbone, make_encoder
+from pretrain.models.backbones import make_backbone
+from pretrain.models.encoder import make_encoder
+from pretrain.models.pooling import EmbeddingNorm, GeneralisedMean
+
+EACH = ["tiny", "resnet18", "resnet50", "resnet50_ibn_a", "swin_t", "vit_s"]
 
 
-def config(architecture="tiny"):
-    return ModelConfig(architecture=architecture, embedding_size=8, height=64, width=32)
+def config(architecture="tiny", **others):
+    return ModelConfig(**{"architecture": architecture, "embedding_size": 8, "height": 64, "width": 32, **others})
+
+
+@functools.cache
+def made(architecture):
+    """An encoder in evaluation mode; the large ones take a while to make."""
+    return make_encoder(config(architecture), seed=0).eval()
 
 
 def images(count=3, height=64, width=32):
@@ -19,9 +31,9 @@ def images(count=3, height=64, width=32):
     return torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("architecture", ["tiny", "resnet18", "resnet50"])
+@pytest.mark.parametrize("architecture", EACH)
 def test_pixels_become_unit_vectors(architecture):
-    encoder = make_encoder(config(architecture), seed=0).eval()
+    encoder = made(architecture)
     with torch.inference_mode():
         got = encoder(images())
         alone = encoder(images()[:1])
@@ -46,7 +58,7 @@ def test_pixels_are_normalised_as_for_imagenet():
 def test_the_last_stage_of_a_resnet_keeps_the_resolution(architecture):
     sizes = []
     plain = torchvision.models.get_model(architecture, weights=None)
-    for network in (plain, make_backbone(architecture)[0]):
+    for network in (plain, make_backbone(config(architecture))):
         network.layer4.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape[2:])))
         with torch.inference_mode():
             network.eval()(torch.zeros(1, 3, 64, 32))
@@ -55,8 +67,8 @@ def test_the_last_stage_of_a_resnet_keeps_the_resolution(architecture):
 
 @pytest.mark.parametrize(("architecture", "features"), [("resnet18", 512), ("resnet50", 2048)])
 def test_weights_fit_torchvision_without_its_classifier(architecture, features):
-    backbone, number = make_backbone(architecture)
-    assert number == features
+    backbone = make_backbone(config(architecture))
+    assert config(architecture, embedding_size=0).length == features
     plain = torchvision.models.get_model(architecture, weights=None)
     plain.fc = nn.Identity()
     plain.load_state_dict(backbone.state_dict(), strict=True)
@@ -74,19 +86,34 @@ def test_weights_follow_from_the_seed_and_the_global_generator_is_left_alone():
     assert not torch.equal(other["embedding.weight"], first["embedding.weight"])
 
 
+@pytest.mark.parametrize("architecture", ["swin_t", "vit_s"])
+def test_weights_of_timm_s_networks_follow_from_the_seed_too(architecture):
+    torch.manual_seed(5)
+    again = make_encoder(config(architecture), seed=0).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in made(architecture).state_dict().items())
+
+
 def test_the_tiny_network_tells_above_from_below():
     encoder = make_encoder(config(), seed=0).eval()
     picture = images(1)
     with torch.inference_mode():
         similarity = (encoder(picture) * encoder(picture.flip(2))).sum()
     assert similarity < 0.9999
-    features, number = make_backbone("tiny")
-    assert features.eval()(torch.zeros(2, 3, 64, 32)).shape == (2, number)
+    assert make_backbone(config()).eval()(torch.zeros(2, 3, 64, 32)).shape == (2, config().num_features)
 
 
-@pytest.mark.parametrize(("architecture", "shape"), [("tiny", (128, 8, 4)), ("resnet18", (256, 4, 2))])
+SHAPES = [
+    ("tiny", (128, 8, 4)),
+    ("resnet18", (256, 4, 2)),
+    ("resnet50_ibn_a", (1024, 4, 2)),
+    ("swin_t", (384, 4, 2)),
+    ("vit_s", (384, 4, 2)),
+]
+
+
+@pytest.mark.parametrize(("architecture", "shape"), SHAPES)
 def test_the_map_is_of_unit_vectors_and_leaves_no_hook(architecture, shape):
-    encoder = make_encoder(config(architecture), seed=0).eval()
+    encoder = made(architecture)
     with torch.inference_mode():
         embedding, found = encoder.with_map(images())
         torch.testing.assert_close(embedding, encoder(images()))
@@ -96,12 +123,17 @@ def test_the_map_is_of_unit_vectors_and_leaves_no_hook(architecture, shape):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "layers"), [("tiny", ["blocks.0", "blocks"]), ("resnet18", ["layer4", "bn1"])]
+    ("architecture", "layers"),
+    [
+        ("tiny", ["blocks.0", "blocks"]),
+        ("resnet18", ["layer4", "bn1"]),
+        ("swin_t", ["layers.0", "norm"]),
+        ("vit_s", ["blocks.8", "norm"]),
+    ],
 )
 def test_several_layers_in_one_pass_are_what_each_gives_alone(architecture, layers):
-    encoder = make_encoder(config(architecture), seed=0).eval()
-    passes = []
-    encoder.backbone.conv1.register_forward_hook(lambda *_: passes.append(1))
+    encoder, passes = made(architecture), []
+    counter = encoder.backbone.register_forward_hook(lambda *_: passes.append(1))
     with torch.inference_mode():
         raw, found = encoder.with_layers(images(), layers)
         assert len(passes) == 1
@@ -115,20 +147,21 @@ def test_several_layers_in_one_pass_are_what_each_gives_alone(architecture, laye
         assert torch.equal(got, expected)
     assert torch.equal(repeated[0], found[1])
     assert torch.equal(repeated[1], found[0])
-    assert sum(len(module._forward_hooks) for module in encoder.modules()) == 1
+    counter.remove()
+    assert not any(module._forward_hooks for module in encoder.modules())
 
 
-@pytest.mark.parametrize("architecture", ["tiny", "resnet18"])
+@pytest.mark.parametrize("architecture", ["tiny", "resnet18", "swin_t", "vit_s"])
 def test_the_raw_map_is_the_map_before_its_norm(architecture):
-    encoder = make_encoder(config(architecture), seed=0).eval()
+    encoder = made(architecture)
     with torch.inference_mode():
         embedding, found = encoder.with_map(images())
         same, raw = encoder.with_raw_map(images())
         trunk = encoder.with_trunk(images())[1]
     assert torch.equal(same, embedding)
     assert torch.equal(nn.functional.normalize(raw, dim=1), found)
-    assert torch.equal(raw, trunk) == (architecture == "tiny")
-    assert raw.min() >= 0
+    assert torch.equal(raw, trunk) == (architecture in ("tiny", "vit_s"))
+    assert (raw.min() >= 0) == (architecture in ("tiny", "resnet18"))
 
 
 def test_an_unknown_layer_leaves_no_hook():
@@ -136,3 +169,61 @@ def test_an_unknown_layer_leaves_no_hook():
     with pytest.raises(AttributeError, match="layer9"):
         encoder.with_layers(images(), ["blocks", "layer9"])
     assert not any(module._forward_hooks for module in encoder.modules())
+
+
+@pytest.mark.parametrize("architecture", EACH)
+def test_the_trunk_is_what_is_pooled(architecture):
+    encoder = made(architecture)
+    with torch.inference_mode():
+        raw = encoder.raw(images())
+        found, trunk = encoder.with_trunk(images())
+        torch.testing.assert_close(found, nn.functional.normalize(raw, dim=1), rtol=0, atol=0)
+        if architecture not in ("tiny", "vit_s"):  # stripes apart; a class token
+            torch.testing.assert_close(encoder.embedding(trunk.mean(dim=(2, 3))), raw, rtol=1e-4, atol=1e-5)
+    assert trunk.shape[0] == 3
+    assert trunk.ndim == 4
+
+
+@pytest.mark.parametrize(("is_normed", "names"), [(False, set()), (True, {"weight", "running_mean", "running_var"})])
+def test_without_a_linear_layer_features_are_the_embedding(is_normed, names):
+    encoder = make_encoder(config("resnet18", embedding_size=0, bn_neck=is_normed), seed=0).eval()
+    state = encoder.state_dict()
+    assert {name for name in state if not name.startswith("backbone.")} == {
+        f"neck.{name}" for name in (names | {"num_batches_tracked"} if names else names)
+    }
+    with torch.inference_mode():
+        raw, features = encoder.raw(images()), encoder.backbone((images() - encoder.mean) / encoder.std)
+    assert raw.shape == (3, 512)
+    torch.testing.assert_close(raw, features / (1 + 1e-5) ** 0.5 if is_normed else features, rtol=1e-4, atol=1e-5)
+
+
+def test_the_neck_is_behind_the_linear_layer_and_changes_no_other_weight():
+    plain, normed = (make_encoder(config(bn_neck=is_normed), seed=0).train() for is_normed in (False, True))
+    assert isinstance(normed.neck, EmbeddingNorm)
+    assert all(torch.equal(normed.state_dict()[name], value) for name, value in plain.state_dict().items())
+    raw, expected = normed.raw(images()), plain.raw(images())
+    expected = (expected - expected.mean(dim=0)) / (expected.var(dim=0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(raw, expected)
+
+
+def test_a_resnet_pools_by_a_learned_exponent_where_it_is_asked_for():
+    plain, learned = (make_encoder(config("resnet18", pooling=kind), seed=0).eval() for kind in ("average", "gem"))
+    assert isinstance(learned.backbone.avgpool, GeneralisedMean)
+    assert set(learned.state_dict()) - set(plain.state_dict()) == {"backbone.avgpool.p"}
+    with torch.no_grad():
+        learned.backbone.avgpool.p.fill_(1)
+        torch.testing.assert_close(learned(images()), plain(images()), rtol=1e-4, atol=1e-4)
+    learned.raw(images()).sum().backward()
+    assert learned.backbone.avgpool.p.grad.abs() > 0
+
+
+@pytest.mark.parametrize("architecture", EACH)
+def test_every_weight_learns_in_half_precision_too(architecture):
+    """A weight without a gradient would stop `DistributedDataParallel`."""
+    encoder = make_encoder(config(architecture, embedding_size=0, bn_neck=True), seed=0).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        raw = encoder.raw(images())
+    assert raw.dtype == torch.float32
+    (raw**3).sum().backward()
+    assert [name for name, parameter in encoder.named_parameters() if parameter.grad is None] == []
+    assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters())

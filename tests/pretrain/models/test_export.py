@@ -1,18 +1,23 @@
-"""From a run's newest checkpoint to a model directory, without Ray: the run is written by hand."""
+"""From a run's newest checkpoint, or a model, to a model directory, without Ray: the run is written by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from cluster import storage
+from cluster.console import run_cli
 from cluster.values import to_json
+from pretrain.__main__ import COMMANDS
 from pretrain.config import ModelConfig, PretrainConfig
-from pretrain.models.directory import load_embedder
+from pretrain.models.directory import load_embedder, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.export import export, export_untrained
+from pretrain.models.matching import matching_branch
 from pretrain.recipes import isr_tiny
 from pretrain.runs.checkpoint import save_checkpoint
 from pretrain.runs.metrics import MetricsLog
@@ -104,3 +109,68 @@ def test_what_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="has no checkpoint yet; let it run longer or lower --checkpoint-every"):
         export(str(tmp_path / "run"), str(tmp_path / "model"))
     assert not (tmp_path / "model").exists()
+
+
+def write_stage_model(folder: Path, *, broken: bool = False) -> dict:
+    """Write a model that matches, as a lifelong stage does."""
+    state = {name: tensor.contiguous() for name, tensor in make_encoder(CONFIG.model, seed=0).state_dict().items()}
+    if broken:
+        state["embedding.bias"] = torch.full((16,), torch.nan)
+    matching = matching_branch(CONFIG.model, channels=6, seed=0).state_dict()
+    card = "# A stage\n"
+    return write_model(state, CONFIG.model, str(folder), recipe="s", step=2, card=card, matching=matching)
+
+
+def test_a_model_is_copied_with_its_card_and_what_it_matches_by(tmp_path: Path):
+    description = write_stage_model(tmp_path / "stage")
+    assert export(str(tmp_path / "stage"), str(tmp_path / "copy")) == description
+    for path in (tmp_path / "stage").iterdir():
+        assert (tmp_path / "copy" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert load_embedder(str(tmp_path / "copy")).matching is not None
+    with pytest.raises(ValueError, match="stage is a model and no run: name the run it is from, or leave --untrained"):
+        export(str(tmp_path / "stage"), str(tmp_path / "other"), untrained=True)
+    assert not (tmp_path / "other").exists()
+
+
+def run(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[Any, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        run_cli("python -m pretrain", COMMANDS, ["export", *map(str, argv)])
+    streams = capfd.readouterr()
+    return stop.value.code, streams.out, streams.err
+
+
+def test_formats_are_asked_for_by_name_and_nothing_else_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    plain = write_stage_model(tmp_path / "stage")
+    model = tmp_path / "model"
+    code, out, err = run(capfd, tmp_path / "stage", "--out", model, "--formats", "torch-export", "onnx")
+    result = json.loads(out)
+    assert (code, len(out.splitlines()), result["fingerprint"]) == (0, 1, plain["fingerprint"])
+    assert [line.split(" by ")[0] for line in err.splitlines()] == [
+        "onnx: embeddings differ from the model's",
+        "torch-export: embeddings differ from the model's",
+    ]
+    assert max(result["checked"].values()) < 1e-5
+    assert {path.name for path in model.iterdir()} > {"model.onnx", "model.pt2", "matching.safetensors"}
+    assert export(str(model), str(model)) == plain, "a copy has the formats that were asked for, and no others"
+    assert {path.name for path in model.iterdir()} == {path.name for path in (tmp_path / "stage").iterdir()}
+    assert (model / "README.md").read_text() == (tmp_path / "stage" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "message"),
+    [
+        ("torch-export", True, "model.pt2 gives embeddings that are up to nan from the encoder's, more than 0.0001;"),
+        ("backbone", False, "tiny is a backbone that no library has: leave backbone out of --formats"),
+        ("tensorrt", False, "--formats"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_leaves_what_was_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, broken: bool, message: str
+):
+    write_stage_model(tmp_path / "stage", broken=broken)
+    for model in (tmp_path / "new", tmp_path / "stage"):
+        before = sorted(tmp_path.rglob("*"))
+        code, out, err = run(capfd, tmp_path / "stage", "--out", model, "--formats", name)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert message in err
+        assert sorted(tmp_path.rglob("*")) == before

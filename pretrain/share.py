@@ -1,0 +1,67 @@
+"""Which samples of a run are one training process's: a rule that any number of processes can follow at any step.
+
+A run is one long list of draws, and every step takes the next `per_step` of them, whoever makes them. So the steps of
+a run are the same for one process and for many, and a run that goes on with another number of processes goes on with
+the very draw that comes next: nothing is left out, nothing is seen twice.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """One process's draws of the steps that remain."""
+
+    rank: int
+    """Number of the process, from 0."""
+    processes: int
+    """How many share a step."""
+    per_step: int
+    """Draws of a step, over all processes."""
+    first_step: int
+    """Steps that were done before."""
+    total_steps: int
+    """Steps of the whole run."""
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves a process without work.
+
+        Raises:
+            ValueError: If there are more processes than draws in a step.
+        """
+        if not 0 <= self.rank < self.processes <= self.per_step:
+            raise ValueError(
+                f"{self.processes} training processes cannot share the {self.per_step} samples of a step; "
+                "raise the batch size or lower --workers"
+            )
+        assert 0 <= self.first_step <= self.total_steps
+
+    @property
+    def start(self) -> int:
+        """Where this process's draws begin within those of a step."""
+        return self.rank * self.per_step // self.processes
+
+    @property
+    def size(self) -> int:
+        """Draws of this process in a step; those of two processes differ by one at most."""
+        return (self.rank + 1) * self.per_step // self.processes - self.start
+
+    def __len__(self) -> int:
+        """Return the number of this process's draws in all remaining steps."""
+        return (self.total_steps - self.first_step) * self.size
+
+    def draws(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which draws of the run are at some positions, from 0, of this process's own list.
+
+        The definition, as a loop::
+
+            own = []
+            for step in range(first_step, total_steps):
+                for k in range(start, start + size):
+                    own.append(step * per_step + k)
+            return own[positions]
+        """
+        return (self.first_step + positions // self.size) * self.per_step + self.start + positions % self.size

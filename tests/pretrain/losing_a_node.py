@@ -1,0 +1,70 @@
+"""A program: an elastic run on a small cluster that loses a whole node in the middle. The test reads what it prints."""
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+# Before Ray is imported: how long it waits for the lost node's workers before it asks for fewer.
+os.environ |= {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10", "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20"}
+
+import ray.train
+from ray.cluster_utils import Cluster
+
+import pretrain.train
+from pretrain.train import train_loop
+from tests.pretrain.test_train import CONFIG
+
+STEP = 6
+"""Before this one the node goes, after the checkpoint of step 4."""
+
+
+def waiting_loop(folder: Path) -> Any:
+    """The real loop; every worker notes how many they are, and two of them wait before a step to be killed."""
+
+    def loop(settings: dict[str, Any]) -> None:
+        size = ray.train.get_context().get_world_size()
+        (folder / f"size-{size}").touch()
+        take_step = pretrain.train.Learner.step
+
+        def patient(self: Any, batch: Any, number: int) -> Any:
+            if number == STEP and size == 2:
+                (folder / "waiting").touch()
+                time.sleep(600)
+            return take_step(self, batch, number)
+
+        pretrain.train.Learner.step = patient
+        train_loop(settings)
+
+    return loop
+
+
+def main(clips: str, out: str, folder: str) -> None:
+    """Train on a head with one CPU and two nodes with a worker each; take one node away."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=2)
+    lost = cluster.add_node(num_cpus=2)
+    os.environ["RAY_ADDRESS"] = cluster.address
+    pretrain.train.train_loop = waiting_loop(Path(folder))
+    found: list[Any] = []
+    run = threading.Thread(
+        target=lambda: found.append(pretrain.train.train(replace(CONFIG, workers=2, min_workers=1), clips, out))
+    )
+    run.start()
+    while not Path(folder, "waiting").exists():
+        time.sleep(0.2)
+        assert run.is_alive(), "it ended by itself"
+    cluster.remove_node(lost, allow_graceful=False)
+    run.join()
+    sizes = [size for size in (2, 1) if Path(folder, f"size-{size}").exists()]
+    print(json.dumps({"step": found[0]["step"], "sizes": sizes}), flush=True)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

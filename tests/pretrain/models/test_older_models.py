@@ -1,0 +1,53 @@
+"""Models that were written before `ModelConfig` had all its fields: read as ever, with the same fingerprint."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pretrain.config import ModelConfig
+from pretrain.models.directory import LATER_FIELDS, load_embedder, model_fingerprint, write_model
+from pretrain.models.encoder import make_encoder
+
+FIRST = ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16)
+
+
+def state(config):
+    return {name: tensor.contiguous() for name, tensor in make_encoder(config, seed=0).state_dict().items()}
+
+
+def test_a_model_without_later_fields_is_read(tmp_path):
+    written = write_model(state(FIRST), FIRST, str(tmp_path / "m"), recipe="r", step=0, card="")
+    path = tmp_path / "m/config.json"
+    older = json.loads(path.read_text())
+    for name in LATER_FIELDS:
+        del older["model"][name]
+    path.write_text(json.dumps(older))
+    embedder = load_embedder(str(tmp_path / "m"))
+    assert (embedder.config, embedder.fingerprint) == (FIRST, written["fingerprint"])
+
+
+@pytest.mark.parametrize("name", ["height", "architecture"])
+def test_a_field_that_there_always_was_must_be_there(tmp_path, name):
+    write_model(state(FIRST), FIRST, str(tmp_path / "m"), recipe="r", step=0, card="")
+    path = tmp_path / "m/config.json"
+    broken = json.loads(path.read_text())
+    del broken["model"][name]
+    path.write_text(json.dumps(broken))
+    with pytest.raises(ValueError, match=rf"saved ModelConfig does not fit this version.*missing fields \['{name}'\]"):
+        load_embedder(str(tmp_path / "m"))
+
+
+def test_later_fields_count_where_they_are_used():
+    first = ModelConfig(architecture="resnet18")
+    seen = {model_fingerprint({}, config) for config in (first, dataclasses.replace(first, pooling="gem"))}
+    seen.add(model_fingerprint({}, dataclasses.replace(first, bn_neck=True)))
+    assert len(seen) == 3
+
+
+def test_a_model_with_a_neck_and_no_linear_layer_travels(tmp_path):
+    config = dataclasses.replace(FIRST, embedding_size=0, bn_neck=True)
+    write_model(state(config), config, str(tmp_path / "m"), recipe="r", step=0, card="")
+    embedder = load_embedder(str(tmp_path / "m"))
+    assert (embedder.config, embedder.embedding_size) == (config, 512)
+    assert embedder.embed([]).shape == (0, 512)

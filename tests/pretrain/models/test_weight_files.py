@@ -1,0 +1,131 @@
+"""Weights as others save them: pickles of tensors, wrappers around them, and downloads that lie in a cache."""
+
+import functools
+import re
+
+import pytest
+import timm
+import torch
+import torchvision
+
+from pretrain.config import ModelConfig
+from pretrain.models.weight_files import from_timm, is_download, is_weights, read_weights, renormalised
+
+RESNET = ModelConfig(architecture="resnet18", height=64, width=32)
+TENSORS = {"a.weight": torch.arange(3.0), "a.bias": torch.ones(2, 2)}
+
+
+def read(path, config=RESNET):
+    return read_weights(str(path), config)
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "bin", "pth.tar"])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        TENSORS,
+        TENSORS | {"epoch": 3},
+        {"state_dict": TENSORS, "epoch": 3, "optimizer": {"lr": 0.1}},
+        {"model": TENSORS},
+        {"student": {"a.weight": torch.zeros(1)}, "teacher": TENSORS},
+        {"net": {"state_dict": TENSORS}},
+    ],
+)
+def test_pickles_of_tensors_are_read_with_or_without_a_wrapper(tmp_path, ending, wrapped):
+    torch.save(wrapped, tmp_path / f"weights.{ending}")
+    found = read(tmp_path / f"weights.{ending}")
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[name], value) for name, value in TENSORS.items())
+
+
+def test_a_pickle_that_would_run_code_is_refused_in_one_line(tmp_path):
+    torch.save({"state_dict": TENSORS, "hook": functools.partial(print, "ran")}, tmp_path / "evil.pth")
+    text = r"evil\.pth: .*never run \(.*functools\.partial.*state_dict\(\) alone"
+    with pytest.raises(ValueError, match=text) as error:
+        read(tmp_path / "evil.pth")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"PK\x03\x04torn"])
+def test_a_damaged_pickle_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "torn.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"torn\.pth: damaged, or a pickle with more than tensors") as error:
+        read(tmp_path / "torn.pth")
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"absent\.pth: no usable safetensors or PyTorch file .*check the path"):
+        read(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize(
+    ("location", "is_tensors", "is_name"),
+    [
+        ("torchvision:IMAGENET1K_V2", True, True),
+        ("timm:", True, True),
+        ("/a/b.safetensors", True, False),
+        ("s3://bucket/b.pth.tar", True, False),
+        ("/a/model", False, False),
+    ],
+)
+def test_kinds_of_locations(location, is_tensors, is_name):
+    assert (is_weights(location), is_download(location)) == (is_tensors, is_name)
+
+
+def test_torchvision_s_weights_are_read_from_its_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.save(TENSORS, tmp_path / "hub/checkpoints" / url.rsplit("/")[-1])
+    found = read("torchvision:IMAGENET1K_V1")
+    assert all(torch.equal(found[name], value) for name, value in TENSORS.items())
+
+
+def test_a_failed_download_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=r"^torchvision:IMAGENET1K_V1: the download failed .*fetch https://.*path of"):
+        read("torchvision:IMAGENET1K_V1")
+
+
+@pytest.mark.parametrize(
+    ("location", "architecture", "text"),
+    [
+        ("torchvision:V9", "resnet50", "torchvision's weights of resnet50 are IMAGENET1K_V1, IMAGENET1K_V2"),
+        ("torchvision:DEFAULT", "resnet50_ibn_a", "torchvision has no weights under the names of resnet50_ibn_a"),
+        ("timm:v9", "swin_t", "timm:v9: timm's weights of swin_t are ms_i"),
+        ("timm:", "tiny", "timm:: timm's weights of tiny are none"),
+        ("timm:", "resnet50_ibn_a", "timm's weights of resnet50_ibn_a are none"),
+    ],
+)
+def test_names_that_a_library_does_not_have_are_refused(location, architecture, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        read_weights(location, ModelConfig(architecture=architecture))
+
+
+def test_timm_s_file_becomes_a_backbone_that_sees_what_timm_s_network_sees(tmp_path):
+    """The default ViT-S of timm was trained with mean and deviation 0.5."""
+    config = ModelConfig(architecture="vit_s", height=224, width=224)
+    trained = timm.create_model("vit_small_patch16_224", num_classes=1000).eval()
+    torch.save(trained.state_dict(), tmp_path / "timm.pth")
+    tensors = from_timm("timm:", config, {"file": str(tmp_path / "timm.pth"), "custom_load": False})
+    assert torch.equal(tensors["pos_embed"], trained.pos_embed)
+    assert not [name for name in tensors if name.startswith("head.")]
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+    with torch.inference_mode():
+        expected = trained.forward_head(trained.forward_features((image - 0.5) / 0.5), pre_logits=True)
+        trained.reset_classifier(0)
+        trained.load_state_dict(tensors)
+        found = trained((image - mean[:, None, None]) / std[:, None, None])
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_imagenet_s_own_normalisation_changes_nothing():
+    tensors = {"patch_embed.proj.weight": torch.randn(5, 3, 4, 4), "patch_embed.proj.bias": torch.randn(5)}
+    found = renormalised(tensors, torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225)))
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())
