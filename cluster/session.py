@@ -29,7 +29,7 @@ def connect() -> None:
         # It warns that progress bars are off, which is our doing (see `configure_data`).
         logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(logging_level=logging.WARNING)
+            ray.init(log_to_driver=not is_quiet, logging_level=logging.WARNING)
         else:
             # A local cluster asks for a token by default, as it should; Ray warns that it does.
             logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)

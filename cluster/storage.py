@@ -21,6 +21,9 @@ import fsspec
 import pyarrow.fs
 from fsspec import AbstractFileSystem
 
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Ray sets it for the command of ``ray job submit``, and for that process alone: workers get absolute locations."""
+
 
 def is_remote(location: str) -> bool:
     """Whether a location is a URL of an object store and not a path of this machine."""
@@ -34,7 +37,8 @@ def resolve(location: str | Path) -> str:
         location: A path, relative ones against the current directory, ``~`` expanded; or a URL, which stays as it is.
 
     Raises:
-        ValueError: If the location is empty or names a kind of storage that fsspec does not know.
+        ValueError: If the location is empty, names a kind of storage that fsspec does not know, or is relative in a
+            job, whose current directory is a copy that one machine keeps for a while.
     """
     text = str(location)
     if not text:
@@ -42,7 +46,13 @@ def resolve(location: str | Path) -> str:
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     if not is_remote(text):
-        return os.path.abspath(os.path.expanduser(text))
+        path = os.path.expanduser(text)
+        if JOB_VARIABLE in os.environ and not os.path.isabs(path):
+            raise ValueError(
+                f"{text} is relative, and a job's current directory is a temporary copy on one machine; "
+                "give an absolute path that every machine sees, or an s3:// URL"
+            )
+        return os.path.abspath(path)
     scheme = text.split("://", 1)[0]
     if scheme not in fsspec.available_protocols():
         raise ValueError(f"{text}: unknown kind of storage {scheme!r}; use a path or an s3:// URL")

@@ -89,7 +89,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise float [B, C, ...]."""
-        if not self.training or world_size() == 1:
+        if not self.training:
             return super().forward(input)
         values = input.float()
         others = [dim for dim in range(values.ndim) if dim != 1]

@@ -199,6 +199,8 @@ class PretrainConfig:
     """Processes that read and decode crops, for each training worker and on its machine; each takes a CPU."""
     use_gpu: bool = False
     """One GPU and bf16 for every training worker."""
+    compile: bool = False
+    """Whether the encoder is compiled by torch.compile: a minute at the start, and faster steps on a GPU."""
     checkpoint_every: int = 200
     """Steps between checkpoints; the last step always writes one."""
     keep_checkpoints: int = 2

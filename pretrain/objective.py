@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pretrain import collectives
@@ -69,6 +71,11 @@ class LossTerms:
     """[P, D] each: embeddings of this process's pairs."""
 
 
+def _on(device: torch.device, values: NDArray[Any]) -> Tensor:
+    """Bring values to a device without waiting for what it does."""
+    return torch.from_numpy(values).to(device, non_blocking=True)
+
+
 def estimate_reliability(
     x_ND: Tensor,
     y_MD: Tensor,
@@ -79,10 +86,7 @@ def estimate_reliability(
     tau_r: float,
 ) -> Tensor:
     """Estimate the reliability of every matched pair from the similarities of its own frame pair, float32 [P]."""
-    x_index, y_index = (
-        torch.from_numpy(matches.x_index).to(x_ND.device),
-        torch.from_numpy(matches.y_index).to(x_ND.device),
-    )
+    x_index, y_index = _on(x_ND.device, matches.x_index), _on(x_ND.device, matches.y_index)
     if kind == "sim":
         return similarity_reliability((x_ND[x_index] * y_MD[y_index]).sum(dim=1))
     estimate = mutual_reliability if kind == "mutual" else margin_reliability
@@ -96,7 +100,15 @@ def estimate_reliability(
     return torch.cat(parts) if parts else x_ND.new_zeros(0)
 
 
-def batch_loss(embedding: Tensor, judged: Tensor, batch: Batch, config: LossConfig, *, beta: float) -> LossTerms:
+def batch_loss(
+    embedding: Tensor,
+    judged: Tensor,
+    batch: Batch,
+    config: LossConfig,
+    *,
+    beta: float,
+    on_host: NDArray[np.floating] | None = None,
+) -> LossTerms:
     """Match the crops of every frame pair and compute the reliability-guided loss over all processes.
 
     Args:
@@ -105,30 +117,32 @@ def batch_loss(embedding: Tensor, judged: Tensor, batch: Batch, config: LossConf
         batch: Counts and videos of this process's frame pairs.
         config: The loss.
         beta: Exponent of the reliability in this step.
+        on_host: `judged` on the CPU, finite; if it is not given, it is fetched, and the device is waited for.
     """
     sizes = [sum(batch.x_counts), sum(batch.y_counts)]
     x_ND, y_MD = embedding.split(sizes)
     judged_x_ND, judged_y_MD = judged.detach().split(sizes)
+    on_host = judged.detach().cpu().numpy() if on_host is None else on_host
     matches = match_batch(
-        judged_x_ND.cpu().numpy(),
-        judged_y_MD.cpu().numpy(),
+        on_host[: sizes[0]],
+        on_host[sizes[0] :],
         batch.x_counts,
         batch.y_counts,
         min_similarity=config.min_similarity,
     )
     device = x_ND.device
-    x_PD, y_PD = x_ND[torch.from_numpy(matches.x_index).to(device)], y_MD[torch.from_numpy(matches.y_index).to(device)]
-    local_pair = torch.from_numpy(matches.pair).to(device)
+    x_index, y_index, local_pair = (_on(device, part) for part in (matches.x_index, matches.y_index, matches.pair))
+    x_PD, y_PD = x_ND[x_index], y_MD[y_index]
     counts = collectives.counts_over_ranks(len(matches.pair), device)
     pairs_before = sum(collectives.counts_over_ranks(len(batch.video), device)[: collectives.rank()])
     offset = sum(counts[: collectives.rank()])
     x_GD, y_GD = (collectives.gather_with_gradient(value, counts) for value in (x_PD, y_PD))
-    pair_P, video_P = local_pair + pairs_before, batch.video.to(device)[local_pair]
+    pair_P, video_P = local_pair + pairs_before, batch.video.to(device, non_blocking=True)[local_pair]
     pair_G, video_G = (collectives.gather_with_gradient(value, counts) for value in (pair_P, video_P))
     far_PG = None
     if config.same_video_gap_seconds is not None:
         assert batch.seconds is not None, "a batch says when its pairs were seen"
-        seconds_P = batch.seconds.to(device)[local_pair]
+        seconds_P = batch.seconds.to(device, non_blocking=True)[local_pair]
         seconds_G = collectives.gather_with_gradient(seconds_P, counts)
         far_PG = far_apart(video_P, video_G, seconds_P, seconds_G, gap_seconds=config.same_video_gap_seconds)
     forward_P, backward_P = pair_log_probabilities(
@@ -188,7 +202,8 @@ def _truth(batch: Batch, matches: Matches, device: torch.device) -> tuple[Tensor
         y_identity[torch.from_numpy(matches.y_index)],
     )
     is_known_P = (x_identity_P >= 0) & (y_identity_P >= 0)
-    return is_known_P.to(device), (is_known_P & (x_identity_P == y_identity_P)).to(device)
+    is_right_P = is_known_P & (x_identity_P == y_identity_P)
+    return is_known_P.to(device, non_blocking=True), is_right_P.to(device, non_blocking=True)
 
 
 def _reduce(pairs: _Pairs, config: LossConfig, *, beta: float, cycle: tuple[Tensor, int] | None) -> LossTerms:
@@ -197,7 +212,7 @@ def _reduce(pairs: _Pairs, config: LossConfig, *, beta: float, cycle: tuple[Tens
     weight_P = pair_weights(pairs.reliability_P, beta=beta)
     sure_P = torch.minimum(pairs.forward_P, pairs.backward_P).exp() > 0.5
     amounts = [
-        loss_P.new_tensor(float(len(loss_P))),
+        loss_P.new_full((), float(len(loss_P))),
         weight_P.sum(),
         weight_P.square().sum(),
         pairs.reliability_P.sum(),
@@ -205,7 +220,7 @@ def _reduce(pairs: _Pairs, config: LossConfig, *, beta: float, cycle: tuple[Tens
         sure_P.float().sum(),
         pairs.is_known_P.float().sum(),
         pairs.is_right_P.float().sum(),
-        loss_P.new_tensor(float(cycle[1] if cycle else 0)),
+        loss_P.new_full((), float(cycle[1] if cycle else 0)),
     ]
     count, weight_sum, weight_square_sum, reliability, similarity, sure, known, right, samples = (
         collectives.sum_over_ranks(torch.stack(amounts)).unbind()

@@ -1,8 +1,10 @@
 """One training step: forward, loss, backward, agree, clip, update. Knows nothing of Ray."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pretrain import collectives
@@ -17,6 +19,8 @@ def make_optimizer(
     model: nn.Module, config: OptimizerConfig, rates: Mapping[str, float] | None = None
 ) -> torch.optim.Optimizer:
     """Make the optimiser; weight decay only on matrices and kernels (biases and norms are one-dimensional).
+
+    On a GPU, one kernel updates many parameters.
 
     Args:
         model: Whose parameters learn.
@@ -33,14 +37,55 @@ def make_optimizer(
         {"params": parameters, "weight_decay": config.weight_decay if is_decayed else 0.0, "rate": rate}
         for (rate, is_decayed), parameters in sorted(groups.items(), key=lambda group: not group[0][1])
     ]
+    is_fused = all(parameter.is_cuda for parameters in groups.values() for parameter in parameters) or None
     if config.kind == "sgd":
-        return torch.optim.SGD(made, lr=config.learning_rate, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(made, lr=config.learning_rate)
+        return torch.optim.SGD(made, lr=config.learning_rate, momentum=0.9, nesterov=True, fused=is_fused)
+    return torch.optim.AdamW(made, lr=config.learning_rate, fused=is_fused)
 
 
 def autocast(device: torch.device) -> torch.autocast:
     """Compute in bfloat16 on a GPU, in float32 elsewhere."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def to_host(values: Tensor) -> Callable[[], NDArray[np.floating]]:
+    """Start to copy values without gradient to the host.
+
+    Returns:
+        Waits for the copy alone, not for what the device was given to do after it.
+    """
+    if values.device.type != "cuda":
+        return values.cpu().numpy
+    there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    there.copy_(values, non_blocking=True)
+    is_done = torch.cuda.Event()
+    is_done.record(torch.cuda.current_stream(values.device))
+
+    def wait() -> NDArray[np.floating]:
+        is_done.synchronize()
+        return there.numpy()
+
+    return wait
+
+
+def check_finite(step: int, remedy: str, **sums: Tensor) -> Callable[[], None]:
+    """Start to tell all processes whether sums are finite on all of them.
+
+    Returns:
+        Stops all processes together, as `require_finite` does, or none. The device may go on meanwhile.
+    """
+    bad = (~torch.isfinite(torch.stack(list(sums.values())))).any().float()
+    number = to_host(collectives.sum_over_ranks(bad))
+
+    def require() -> None:
+        if number() > 0:
+            values = ", ".join(f"{name.replace('_', ' ')} {value.item()}" for name, value in sums.items())
+            raise FloatingPointError(
+                f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
+                f"stopped before the update. {remedy}"
+            )
+
+    return require
 
 
 def require_finite(step: int, remedy: str, **sums: Tensor) -> None:
@@ -49,13 +94,7 @@ def require_finite(step: int, remedy: str, **sums: Tensor) -> None:
     Raises:
         FloatingPointError: On every process, if a sum is not finite on any of them.
     """
-    bad = (~torch.isfinite(torch.stack(list(sums.values())))).any().float()
-    if collectives.sum_over_ranks(bad) > 0:
-        values = ", ".join(f"{name.replace('_', ' ')} {value.item()}" for name, value in sums.items())
-        raise FloatingPointError(
-            f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
-            f"stopped before the update. {remedy}"
-        )
+    check_finite(step, remedy, **sums)()
 
 
 def _health(embedding: Tensor, terms: LossTerms) -> dict[str, Tensor]:
@@ -90,6 +129,8 @@ class Learner:
         self.device = device
         self.wrapped = wrapped
         self.optimizer = make_optimizer(wrapped, config.optimizer)
+        if config.compile:
+            self.module.compile()  # in place, at its first call: names of parameters stay, any wrapper calls it
 
     @property
     def module(self) -> Encoder:
@@ -109,6 +150,9 @@ class Learner:
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Do one optimiser step.
 
+        A GPU is kept busy: the crops are matched on the CPU while it embeds them for training, and whether numbers are
+        finite is asked once, before the update.
+
         Args:
             batch: Frame pairs of this process.
             step: Number of the step, from 1.
@@ -127,18 +171,22 @@ class Learner:
         beta = beta_after_warmup(step, beta=config.loss.beta, warmup_steps=config.loss.beta_warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        judged = self._judge(batch) if config.loss.match_on == "clean" else None
+        clean = self._judge(batch) if config.loss.match_on == "clean" else None
         self.wrapped.train()
         with autocast(self.device):
             embedding = self.wrapped(batch.images.to(self.device, non_blocking=True))
-        judged = embedding.detach() if judged is None else judged
-        require_finite(step, REMEDY, embedding=embedding.detach().sum(), matched_embedding=judged.sum())
-        terms = batch_loss(embedding, judged, batch, config.loss, beta=beta)
+        judged, on_host = clean or (embedding.detach(), to_host(embedding.detach()))
+        views = check_finite(step, REMEDY, embedding=embedding.detach().sum(), matched_embedding=judged.sum())
+        # What is not finite cannot be matched; this process keeps up with the others until all of them stop.
+        known = np.nan_to_num(on_host(), posinf=0.0, neginf=0.0)
+        terms = batch_loss(embedding, judged, batch, config.loss, beta=beta, on_host=known)
         self.optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages gradients over processes; the loss is a sum of their shares.
         (terms.loss * collectives.world_size()).backward()
         norm = nn.utils.clip_grad_norm_(self.wrapped.parameters(), config.optimizer.max_gradient_norm)
-        require_finite(step, REMEDY, loss=terms.total, gradient_norm=norm)
+        outcome = check_finite(step, REMEDY, loss=terms.total, gradient_norm=norm)
+        views()
+        outcome()
         self.optimizer.step()
         found = {
             "loss/total": terms.total,
@@ -158,9 +206,14 @@ class Learner:
         return found
 
     @torch.no_grad()
-    def _judge(self, batch: Batch) -> Tensor:
-        """Embed the clean crops as a user would: augmentation and batch statistics only blur who is who."""
+    def _judge(self, batch: Batch) -> tuple[Tensor, Callable[[], NDArray[np.floating]]]:
+        """Embed the clean crops as a user would: augmentation and batch statistics only blur who is who.
+
+        Returns:
+            The embeddings, and how to get them on the host.
+        """
         self.module.eval()
         # A block of its own: autocast caches what it casts, and casts of this pass carry no gradient.
         with autocast(self.device):
-            return self.module(batch.clean.to(self.device, non_blocking=True))
+            judged = self.module(batch.clean.to(self.device, non_blocking=True))
+        return judged, to_host(judged)

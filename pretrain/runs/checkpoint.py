@@ -77,10 +77,12 @@ def load_checkpoint(folder: str, learner: Learner) -> int:
         raise ValueError(f"the checkpoint in {folder} belongs to another configuration ({'; '.join(changed)})")
     learner.module.load_state_dict(load_file(os.path.join(folder, "model.safetensors")))
     moments = load_file(os.path.join(folder, "optimizer.safetensors"))
+    is_fused = learner.optimizer.defaults.get("fused")  # counts its steps on the device
     for name, parameter in learner.module.named_parameters():
         entries = {key.rpartition("/")[2]: value for key, value in moments.items() if key.startswith(f"{name}/")}
         learner.optimizer.state[parameter] = {
-            key: value if key == "step" else value.to(parameter.device) for key, value in entries.items()
+            key: value if key == "step" and not is_fused else value.to(parameter.device)
+            for key, value in entries.items()
         }
     learner.go_on(state.get("progress", {}))
     return int(state["step"])

@@ -74,7 +74,7 @@ def test_ray_trains_what_one_process_trains_also_when_a_worker_dies(
 
 def test_ray_follows_the_graph_of_every_epoch(ray_cluster: None, domains: Path, tmp_path: Path):
     """The next epoch's samples wait for the graph that the training process makes when this epoch ends."""
-    plan = plan_of(domains, "north", recipe="qaconv-gs", steps=15)
+    plan = plan_of(domains, "north", recipe="qaconv-gs", steps=15, workers=2)
     machines = {"local": LocalMachine(), "ray": RayMachine()}
     for name, machine in machines.items():
         run_sequence(plan, str(tmp_path / name), machine, evaluate=False)

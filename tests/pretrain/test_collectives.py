@@ -180,7 +180,7 @@ def test_one_process_needs_no_group():
     assert not summed.requires_grad
     assert summed.data_ptr() != value.data_ptr()
     images, norm = norm_example(SynchronisedBatchNorm)
-    torch.testing.assert_close(norm(images), norm_example(nn.BatchNorm2d)[1](images), rtol=0, atol=0)
+    torch.testing.assert_close(norm(images), norm_example(nn.BatchNorm2d)[1](images), rtol=1e-4, atol=1e-5)
 
 
 def test_every_batch_norm_is_replaced_and_keeps_its_tensors():

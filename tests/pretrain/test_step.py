@@ -8,12 +8,14 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+import pretrain.objective
 from pretrain.collectives import synchronise_batch_norm
 from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.objective import Batch, batch_loss
 from pretrain.recipes import isr_tiny
-from pretrain.step import Learner, make_optimizer
+from pretrain.runs.checkpoint import load_checkpoint, save_checkpoint
+from pretrain.step import Learner, check_finite, make_optimizer, to_host
 from tests.pretrain.scenes import batch_of
 
 STEPS = 2
@@ -66,10 +68,17 @@ def calm(learner):
     return learner
 
 
-def learner_on_rank(rank, match_on):
+def compiled(learner):
+    """The learner with its encoder compiled by a backend that needs seconds: the default writes C++."""
+    learner.module.compile(backend="aot_eager")
+    return learner
+
+
+def learner_on_rank(rank, match_on, *, is_compiled=False):
     encoder = synchronise_batch_norm(make_encoder(TINY.model, seed=0))
     wrapped = DistributedDataParallel(encoder)
     learner = calm(Learner(tiny(match_on), total_steps=3, device=torch.device("cpu"), wrapped=wrapped))
+    learner = compiled(learner) if is_compiled else learner
     metrics = [learner.step(batch([rank], step), step) for step in range(1, STEPS + 1)]
     return {"state": learner.module.state_dict(), "metrics": metrics, "moments": first_moments(learner)}
 
@@ -102,6 +111,7 @@ def failure_on_rank(rank, what):
 
 def on_rank(rank, world_size):
     learners = {match_on: learner_on_rank(rank, match_on) for match_on in MATCH_ON}
+    learners["compiled"] = learner_on_rank(rank, "clean", is_compiled=True)
     return {"learners": learners, "failures": {what: failure_on_rank(rank, what) for what in FAILURES}}
 
 
@@ -135,6 +145,15 @@ def test_two_steps_of_two_ranks_are_two_steps_of_one_process_with_all_the_data(r
         assert not torch.equal(value, start[name]), f"{name} did not learn"
     for name, value in first_moments(learner).items():
         torch.testing.assert_close(one["moments"][name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_two_ranks_learn_the_same_when_compiled(ranks):
+    for found in ranks:
+        plain, other = found["learners"]["clean"], found["learners"]["compiled"]
+        assert other["metrics"][-1]["loss/total"].item() == pytest.approx(plain["metrics"][-1]["loss/total"].item())
+        assert plain["state"].keys() == other["state"].keys()
+        for name, value in plain["state"].items():
+            torch.testing.assert_close(other["state"][name], value, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("what", FAILURES)
@@ -219,7 +238,80 @@ def test_the_clean_view_matters_exactly_if_it_is_matched(match_on):
     assert torch.equal(*weights) == is_same
 
 
+# On the way.
+
+
+def test_what_is_asked_of_the_host_is_what_is_on_the_device():
+    values = torch.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(to_host(values)(), values.numpy())
+
+
+def test_whether_sums_are_finite_is_told_when_it_is_asked_for():
+    check_finite(3, "Do this", loss=torch.tensor(1.0))()
+    asked = check_finite(3, "Do this", loss=torch.tensor(torch.inf), gradient_norm=torch.tensor(2.0))
+    with pytest.raises(
+        FloatingPointError, match=r"^step 3, rank 0: loss inf, gradient norm 2\.0 \(.*the update\. Do this$"
+    ):
+        asked()
+
+
+@pytest.mark.parametrize("match_on", MATCH_ON)
+def test_the_crops_are_matched_after_the_training_pass_has_begun(match_on, monkeypatch):
+    """So a GPU computes while the host matches."""
+    order, learner, find = [], make_learner(tiny(match_on)), pretrain.objective.match_batch
+
+    def noted(*arguments, **options):
+        order.append("match")
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(pretrain.objective, "match_batch", noted)
+    learner.module.register_forward_hook(lambda module, inputs, output: order.append(module.training))
+    learner.step(batch(), 1)
+    assert order == ([False, True, "match"] if match_on == "clean" else [True, "match"])
+
+
+# Compiled.
+
+
+def test_a_compiled_encoder_learns_the_same_under_the_same_names():
+    plain, other = make_learner(), make_learner(replace(TINY, compile=True))
+    assert other.module.state_dict().keys() == plain.module.state_dict().keys()
+    assert (plain.module._compiled_call_impl, other.module._compiled_call_impl is None) == (None, False)
+    compiled(other)
+    for step, scene in ((1, SCENE), (2, [([1, 3, 2, 2], [3, 2, 1, 1], [0, 1, 0, 2])])):  # other numbers of crops
+        expected, found = (learner.step(batch(step=step, scene=scene), step) for learner in (plain, other))
+        for name in ("loss/total", "grad/norm", "pairs/similarity"):
+            assert found[name].item() == pytest.approx(expected[name].item(), rel=1e-4), name
+    for name, value in plain.module.state_dict().items():
+        torch.testing.assert_close(other.module.state_dict()[name], value, rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_on_a_gpu_the_optimiser_is_fused_and_a_resumed_run_goes_on(kind, tmp_path):
+    learners = [
+        Learner(
+            tiny(kind=kind),
+            total_steps=3,
+            device=torch.device("cuda"),
+            wrapped=make_encoder(TINY.model, seed=0).cuda(),
+        )
+        for _ in range(2)
+    ]
+    assert learners[0].optimizer.defaults["fused"]
+    learners[0].step(batch(), 1)
+    save_checkpoint(str(tmp_path), learners[0], 1)
+    assert load_checkpoint(str(tmp_path), learners[1]) == 1
+    losses = [learner.step(batch(step=2), 2)["loss/total"].item() for learner in learners]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 # One process.
+
+
+def test_on_a_cpu_the_optimiser_is_the_plain_one():
+    assert make_optimizer(make_encoder(TINY.model, seed=0), TINY.optimizer).defaults["fused"] is None
 
 
 def test_decay_spares_biases_and_norms():

@@ -1,0 +1,220 @@
+"""The commands as jobs of a Ray cluster: `ray job submit` against a small head of its own on this machine."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+from ray._private.ray_constants import RAY_RUNTIME_ENV_DEFAULT_EXCLUDES
+from ray._private.runtime_env.packaging import create_package
+
+from cluster import storage
+from pretrain.runs.metrics import read_metrics
+from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
+
+ROOT = Path(__file__).parents[1]
+RAY = str(Path(sys.executable).with_name("ray"))
+PRETRAIN = f"{sys.executable} -m pretrain"
+SMALL = "--batch-pairs 4 --cpus-per-worker 1 --model.height 32 --model.width 16"
+EVERY_STEP = "--checkpoint-every 2 --log-every 1"
+STEPS = 60
+"""Two videos of six clips, twenty epochs, four pairs a step; each step is reported, which takes 0.2 s or more."""
+
+
+@dataclass
+class Head:
+    """The head of a cluster, and what a process needs to talk to it."""
+
+    url: str
+    environment: dict[str, str]
+
+    def submit(self, identifier: str, entrypoint: str) -> "subprocess.Popen[str]":
+        """Submit a job as a person does, and follow its log."""
+        where = ["--address", self.url, "--working-dir", ".", "--submission-id", identifier]
+        command = [RAY, "job", "submit", *where, "--", "bash", "-c", entrypoint]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        )
+
+    def stop(self, identifier: str) -> None:
+        command = [RAY, "job", "stop", "--address", self.url, identifier]
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
+
+    def job(self, identifier: str) -> dict[str, Any]:
+        return self.get(f"/api/jobs/{identifier}")
+
+    def get(self, path: str) -> dict[str, Any]:
+        header = {"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=header), timeout=10) as answer:
+            return json.load(answer)
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    port, dashboard, agent, client = free_ports(4)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    # Ray listens on all addresses whatever it is told: without the token nobody submits anything.
+    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+    environment = {**inherited, **access, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    # The names of sockets below it have 107 bytes at most, and pytest's own folders use up many.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        options = (
+            f"--head --block --num-cpus 12 --temp-dir {folder} --port {port} --include-dashboard true "
+            f"--dashboard-host 127.0.0.1 --dashboard-port {dashboard} --dashboard-agent-listen-port {agent} "
+            f"--ray-client-server-port {client} --min-worker-port 0 --max-worker-port 0"
+        )
+        command = [RAY, "start", *options.split()]
+        with Path(folder, "head.log").open("w") as log:
+            process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        made = Head(f"http://127.0.0.1:{dashboard}", environment)
+        try:
+            wait_until(lambda: is_ready(made, process), "the head")
+            yield made
+        finally:
+            process.send_signal(signal.SIGTERM)  # with --block it ends what it started, and nothing else
+            process.wait(timeout=60)
+
+
+def is_ready(head: Head, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether jobs can run: the server answers and knows of the agent that starts them."""
+    assert process.poll() is None, "the head ended by itself"
+    try:
+        return head.get("/api/version") != {}
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clips_directory(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="module")
+def submitted(
+    head: Head, clips: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
+    """Jobs that run while another is tested: most of their time goes by while processes start."""
+    folder = tmp_path_factory.mktemp("jobs")
+    for name, people in (("a", 2), ("b", 3)):
+        write_sidecar(write_film(folder / f"films/{name}.mp4", film(60, people), gop=10), 60, people)
+    prepare = (
+        f"{PRETRAIN} prepare {folder}/films --out {folder}/clips --detector boxes --clip-seconds 2 "
+        "--segment-seconds 6 --min-height 40 --workers 2"
+    )
+    sweep = (
+        f"{PRETRAIN} sweep isr-tiny --clips {clips} --out {folder}/sweep --over loss.beta=0,1 --epochs 1 {SMALL} "
+        "--gap-seconds 0.5 --reports 1 --no-halving"
+    )
+    relative = f"{PRETRAIN} train isr-tiny --clips {clips} --out run"
+    nothing = f"{PRETRAIN} train isr-tiny --clips {folder}/nothing --out {folder}/run"
+    made = {
+        "prepared-and-swept": head.submit("prepared-and-swept", f"{prepare} && {sweep}"),
+        "refused": head.submit("refused", f"{relative}; {nothing}"),
+    }
+    yield made
+    for process in made.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("submitted")
+def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, clips: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    command = f"{PRETRAIN} train isr-tiny --clips {clips} --out {run} --epochs 20 {SMALL} {EVERY_STEP}"
+    begun = head.submit("begun", command)
+    wait_until(lambda: len(list(run.glob("ray/isr-tiny-*/checkpoint_*/state.json"))) > 1, "a second checkpoint")
+    head.stop("begun")
+    begun.communicate(timeout=60)
+    assert head.job("begun")["status"] == "STOPPED"
+    before = steps_written(run)
+    assert before[0] == 1
+    assert before[-1] < STEPS
+    assert not (run / "done.json").exists()
+
+    log, _ = head.submit("again", command).communicate(timeout=240)
+    assert head.job("again")["status"] == "SUCCEEDED", log[-4000:]
+    assert json.loads((run / "done.json").read_text())["step"] == STEPS
+    after = steps_written(run)[len(before) :]
+    assert 2 < after[0] <= before[-1] + 1, "it goes on from a checkpoint"
+    assert [line["step"] for line in read_metrics(str(run))] == list(range(1, STEPS + 1))
+
+
+def steps_written(run: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.ray
+def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict[str, "subprocess.Popen[str]"]):
+    log, _ = submitted["refused"].communicate(timeout=240)
+    assert submitted["refused"].returncode == 1
+    job = head.job("refused")
+    assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
+    assert "\nerror: run is relative, and a job's current directory is a temporary copy" in log
+    assert "/nothing holds no finished clips" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.ray
+def test_what_jobs_make_is_where_they_were_told(submitted: dict[str, "subprocess.Popen[str]"]):
+    log, _ = submitted["prepared-and-swept"].communicate(timeout=240)
+    assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
+    prepared, swept = (json.loads(line) for line in log.splitlines() if line.startswith('{"out": '))
+    assert (prepared["videos"], prepared["done"]) == (2, 2)
+    assert len(list(Path(prepared["out"], "clips").glob("*.parquet"))) == 2
+    assert [trial["settings"].keys() for trial in swept["trials"]] == [{"loss.beta"}] * 2
+    assert json.loads(Path(swept["out"], "best.json").read_text())["settings"] in (
+        trial["settings"] for trial in swept["trials"]
+    )
+
+
+def test_the_package_of_a_job_is_the_code_and_small(tmp_path: Path):
+    package = tmp_path / "package.zip"
+    excludes: list[str] = [*RAY_RUNTIME_ENV_DEFAULT_EXCLUDES.split(",")]
+    create_package(str(ROOT), package, include_gitignore=True, excludes=excludes)
+    names = ZipFile(package).namelist()
+    folders = {name.split("/")[0] for name in names if "/" in name}
+    assert {"cluster", "evaluation", "lifelong", "pretrain"} <= folders
+    assert not folders & {"out", "tests", ".git", ".venv", ".hypothesis", ".pytest_cache", ".ruff_cache"}
+    assert "evaluation/report/templates" in {str(Path(name).parent) for name in names}, "what the code reads beside it"
+    assert package.stat().st_size < 5e6
+
+
+def test_a_relative_location_is_refused_in_a_job(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(storage.JOB_VARIABLE, "{}")
+    with pytest.raises(ValueError, match=r"^run/one is relative, .*; give an absolute path .* or an s3:// URL$"):
+        storage.resolve("run/one")
+    assert storage.resolve("/data/run") == "/data/run"
+    assert storage.resolve("~/run").startswith("/")
+    assert storage.resolve("s3://films/run") == "s3://films/run"
