@@ -10,7 +10,17 @@ from functools import partial
 
 from rich.table import Table
 
-from benchmarks import gallery, ingestion, lifting, qaconv, retrieval, training_step
+from benchmarks import (
+    augmentation,
+    from_clips,
+    gallery,
+    ingestion,
+    lifting,
+    qaconv,
+    retrieval,
+    training_step,
+    workers,
+)
 from cluster.console import console, print_result
 
 Measured = dict[str, float]
@@ -24,6 +34,22 @@ ROWS: dict[str, tuple[Callable[[], Measured], str]] = {
     "training: matching and loss over encoder forward + backward (time)": (
         training_step.loss_against_encoder,
         f"<= {training_step.BUDGET}",
+    ),
+    "training from clips: Ray Train and Ray Data over the same steps from memory (images per second)": (
+        from_clips.clips_against_memory,
+        f">= {from_clips.BUDGET}",
+    ),
+    "training: two CPU workers over one, the same batch (images per second)": (
+        workers.two_against_one,
+        f">= {workers.BUDGET}",
+    ),
+    "augmentation: torchvision crop by crop over ours, 256 x 64 x 32 (CPU time)": (
+        partial(augmentation.batch_against_crops, 256, 64, 32),
+        f">= {augmentation.BUDGET:g}",
+    ),
+    "augmentation: the same, 128 x 256 x 128": (
+        partial(augmentation.batch_against_crops, 128, 256, 128),
+        f">= {augmentation.BUDGET:g}",
     ),
     "scoring: argsort per query over ours, 3,368 x 15,913 (time)": (
         retrieval.ranks_against_argsort,

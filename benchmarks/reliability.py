@@ -6,7 +6,6 @@ and the difference is the headroom that an estimate can win. An arm NAME-BETA is
 ``sim-2``; ``sim-2-mean`` divides by the number of pairs, ``sim-2-warmup0`` has so many steps of exponent 0 at first.
 """
 
-import math
 import multiprocessing
 import re
 import statistics
@@ -157,11 +156,12 @@ def _run(out: str, seed: int, arm: str, epochs: int) -> dict[str, Any]:
     learner, _ = train_here(config, load_clip_table(f"{out}/data/{seed}/clips"), run)
     seconds = time.perf_counter() - began
     records = read_metrics(run)
+    quarter = max(1, len(records) // 4)
     names = {"precision": "pairs/precision", "effective_share": "reliability/effective_share", "loss": "loss/total"}
     found = {
         **labelled_scores(street, learner.module.eval(), config),
-        **{name: mean_of(records[-len(records) // 4 :], key) for name, key in names.items()},
-        "precision_at_first": mean_of(records[: len(records) // 4], "pairs/precision"),
+        **{name: mean_of(records[-quarter:], key) for name, key in names.items()},
+        "precision_at_first": mean_of(records[:quarter], "pairs/precision"),
         "steps": learner.total_steps,
         "seconds": round(seconds, 1),
         "history": [{"step": one["step"]} | {name: one.get(key) for name, key in names.items()} for one in records],
@@ -172,9 +172,10 @@ def _run(out: str, seed: int, arm: str, epochs: int) -> dict[str, Any]:
 
 
 def mean_of(records: Sequence[dict[str, Any]], key: str) -> float:
-    """Return the mean of a metric over records that have it; NaN if none has."""
+    """Return the mean of a metric over the records that have it."""
     known = [record[key] for record in records if key in record]
-    return statistics.mean(known) if known else math.nan
+    assert known, f"the truth of a drawn street knows most crops, but no record has {key}"
+    return statistics.mean(known)
 
 
 def mAP_of(by_seed: dict[int, dict[str, Any]]) -> list[float]:  # noqa: N802 - as the score is written

@@ -47,6 +47,8 @@ def sum_with_gradient(value: Tensor) -> Tensor:
 
 def counts_over_ranks(count: int, device: torch.device) -> list[int]:
     """Tell every process every process's count, in the order of ranks."""
+    if world_size() == 1:
+        return [count]  # to ask a GPU is to wait for it
     own = torch.zeros(world_size(), dtype=torch.int64, device=device)
     own[rank()] = count
     return [int(value) for value in sum_over_ranks(own).tolist()]

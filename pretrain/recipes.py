@@ -38,6 +38,23 @@ def isr_resnet50() -> PretrainConfig:
     )
 
 
+def isr_resnet50_ibn() -> PretrainConfig:
+    """ISR, ResNet-50-IBN-a with GeM at 256x128; one normalisation for many cameras' looks. Not measured yet."""
+    model = ModelConfig(architecture="resnet50_ibn_a", pooling="gem")
+    return replace(isr_resnet50(), recipe="isr-resnet50-ibn", model=model)
+
+
+def isr_swin_b() -> PretrainConfig:
+    """ISR, Swin-B at 224x224 with a linear embedding of 512, as the authors' released model. Not measured yet."""
+    model = ModelConfig(architecture="swin_b", height=224, width=224)
+    return replace(isr_resnet50(), recipe="isr-swin-b", model=model)
+
+
+def isr_vit_s() -> PretrainConfig:
+    """ISR, ViT-S/16 at 256x128. Give it weights to begin with (--start timm:). Not measured yet."""
+    return replace(isr_resnet50(), recipe="isr-vit-s", model=ModelConfig(architecture="vit_s"))
+
+
 def infonce_tiny() -> PretrainConfig:
     """The baseline of isr-tiny: the same run with beta 0, which is plain InfoNCE on matched pairs."""
     base = isr_tiny()
@@ -60,6 +77,9 @@ RECIPES: dict[str, Callable[[], PretrainConfig]] = {
     "isr-tiny": isr_tiny,
     "isr-resnet18": isr_resnet18,
     "isr-resnet50": isr_resnet50,
+    "isr-resnet50-ibn": isr_resnet50_ibn,
+    "isr-swin-b": isr_swin_b,
+    "isr-vit-s": isr_vit_s,
     "infonce-tiny": infonce_tiny,
     "instance-tiny": instance_tiny,
     "cycas-tiny": cycas_tiny,

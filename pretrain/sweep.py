@@ -131,12 +131,12 @@ def sweep_pretraining(
     Raises:
         ValueError: If a setting is unknown or refused, the clips cannot be used, or `out` holds another sweep.
     """
+    if config.validate:
+        read_dataset(config.validate, any_counts=True)  # else a wrong folder fails every trial, after it has trained
     axes = read_space(over, space)
     trials = draw_trials(axes, samples=config.samples, seed=base.seed)
     training, _ = split_clips(load_clip_table(clips), share=config.heldout_share, gap_seconds=config.gap_seconds)
     # A wrong name or value is found before anything runs.
-    if config.validate:
-        read_dataset(config.validate, any_counts=True)
     steps = max(total_steps(override(base, settings), training) for settings in trials)
     mine = {"config": to_json(base), "clips": clips, "sweep": to_json(config), "over": list(over), "space": space}
     location = storage.join(out, "sweep-plan.json")

@@ -91,7 +91,7 @@ def of_recipe(function: Callable[..., None], name: str) -> Callable[[list[str]],
                 f"usage: {PROGRAM} {name} RECIPE --clips DIR --out DIR [options]   ({name} RECIPE --help shows them)\n"
             )
             for recipe, make in RECIPES.items():
-                print(f"  {recipe:<14}  {inspect.getdoc(make)}")
+                print(f"  {recipe:<16}  {inspect.getdoc(make)}")
             sys.exit(0 if argv else 2)
         default, rest = find_recipe(argv[0])(), argv[1:]
         if name == "train" and "--settings" in rest[:-1]:

@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import boto3
 import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from ray._private.ray_constants import RAY_RUNTIME_ENV_DEFAULT_EXCLUDES
 from ray._private.runtime_env.packaging import create_package
 
 from cluster import storage
+from pretrain.recipes import isr_tiny
 from pretrain.runs.metrics import read_metrics
+from pretrain.sweep import SweepConfig, sweep_pretraining
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
 
 ROOT = Path(__file__).parents[1]
@@ -30,8 +34,10 @@ RAY = str(Path(sys.executable).with_name("ray"))
 PRETRAIN = f"{sys.executable} -m pretrain"
 SMALL = "--batch-pairs 4 --cpus-per-worker 1 --model.height 32 --model.width 16"
 EVERY_STEP = "--checkpoint-every 2 --log-every 1"
-STEPS = 60
-"""Two videos of six clips, twenty epochs, four pairs a step; each step is reported, which takes 0.2 s or more."""
+STEPS = 30
+"""Two videos of six clips, ten epochs, four pairs a step."""
+SLOWLY = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1"}
+"""A step that is reported takes as long, so that there is time to stop the run."""
 
 
 @dataclass
@@ -41,9 +47,12 @@ class Head:
     url: str
     environment: dict[str, str]
 
-    def submit(self, identifier: str, entrypoint: str) -> "subprocess.Popen[str]":
-        """Submit a job as a person does, and follow its log."""
+    def submit(
+        self, identifier: str, entrypoint: str, variables: dict[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
+        """Submit a job as a person does, and follow its log; `variables` are for all of its processes."""
         where = ["--address", self.url, "--working-dir", ".", "--submission-id", identifier]
+        where += ["--runtime-env-json", json.dumps({"env_vars": variables or {}})]
         command = [RAY, "job", "submit", *where, "--", "bash", "-c", entrypoint]
         pipe = subprocess.PIPE
         return subprocess.Popen(
@@ -71,7 +80,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come"
@@ -102,15 +111,15 @@ def head() -> Iterator[Head]:
             wait_until(lambda: is_ready(made, process), "the head")
             yield made
         finally:
-            process.send_signal(signal.SIGTERM)  # with --block it ends what it started, and nothing else
-            process.wait(timeout=60)
+            # The head's own group, and nothing else; workers end with it. Asked nicely it takes half a minute.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def is_ready(head: Head, process: "subprocess.Popen[bytes]") -> bool:
-    """Whether jobs can run: the server answers and knows of the agent that starts them."""
     assert process.poll() is None, "the head ended by itself"
     try:
-        return head.get("/api/version") != {}
+        return bool(head.get("/api/version"))
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
 
@@ -121,26 +130,47 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def store() -> Iterator[dict[str, str]]:
+    """A bucket ``films``, and the variables that its users need."""
+    (port,) = free_ports(1)
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    s3(variables).create_bucket(Bucket="films")
+    yield variables
+    server.stop()
+
+
+def s3(variables: dict[str, str]) -> Any:
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return boto3.client("s3", endpoint_url=variables["AWS_ENDPOINT_URL"], region_name="us-east-1", **keys)
+
+
+@pytest.fixture(scope="module")
 def submitted(
-    head: Head, clips: Path, tmp_path_factory: pytest.TempPathFactory
+    head: Head, store: dict[str, str], clips: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
     """Jobs that run while another is tested: most of their time goes by while processes start."""
     folder = tmp_path_factory.mktemp("jobs")
     for name, people in (("a", 2), ("b", 3)):
         write_sidecar(write_film(folder / f"films/{name}.mp4", film(60, people), gop=10), 60, people)
     prepare = (
-        f"{PRETRAIN} prepare {folder}/films --out {folder}/clips --detector boxes --clip-seconds 2 "
-        "--segment-seconds 6 --min-height 40 --workers 2"
+        f"{PRETRAIN} prepare {folder}/films --out s3://films/clips --detector boxes --clip-seconds 2 "
+        "--segment-seconds 6 --min-height 40 --workers 1"
     )
     sweep = (
         f"{PRETRAIN} sweep isr-tiny --clips {clips} --out {folder}/sweep --over loss.beta=0,1 --epochs 1 {SMALL} "
         "--gap-seconds 0.5 --reports 1 --no-halving"
     )
-    relative = f"{PRETRAIN} train isr-tiny --clips {clips} --out run"
-    nothing = f"{PRETRAIN} train isr-tiny --clips {folder}/nothing --out {folder}/run"
     made = {
-        "prepared-and-swept": head.submit("prepared-and-swept", f"{prepare} && {sweep}"),
-        "refused": head.submit("refused", f"{relative}; {nothing}"),
+        "prepared-and-swept": head.submit("prepared-and-swept", f"{prepare} && {sweep}", store),
+        "refused": head.submit("refused", f"{PRETRAIN} train isr-tiny --clips {clips} --out run"),
     }
     yield made
     for process in made.values():
@@ -152,8 +182,8 @@ def submitted(
 @pytest.mark.usefixtures("submitted")
 def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, clips: Path, tmp_path: Path):
     run = tmp_path / "run"
-    command = f"{PRETRAIN} train isr-tiny --clips {clips} --out {run} --epochs 20 {SMALL} {EVERY_STEP}"
-    begun = head.submit("begun", command)
+    command = f"{PRETRAIN} train isr-tiny --clips {clips} --out {run} --epochs 10 {SMALL} {EVERY_STEP}"
+    begun = head.submit("begun", command, SLOWLY)
     wait_until(lambda: len(list(run.glob("ray/isr-tiny-*/checkpoint_*/state.json"))) > 1, "a second checkpoint")
     head.stop("begun")
     begun.communicate(timeout=60)
@@ -182,21 +212,20 @@ def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict
     job = head.job("refused")
     assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
     assert "\nerror: run is relative, and a job's current directory is a temporary copy" in log
-    assert "/nothing holds no finished clips" in log
     assert "Traceback" not in log
 
 
 @pytest.mark.ray
-def test_what_jobs_make_is_where_they_were_told(submitted: dict[str, "subprocess.Popen[str]"]):
+def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted: dict[str, "subprocess.Popen[str]"]):
     log, _ = submitted["prepared-and-swept"].communicate(timeout=240)
     assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
     prepared, swept = (json.loads(line) for line in log.splitlines() if line.startswith('{"out": '))
     assert (prepared["videos"], prepared["done"]) == (2, 2)
-    assert len(list(Path(prepared["out"], "clips").glob("*.parquet"))) == 2
-    assert [trial["settings"].keys() for trial in swept["trials"]] == [{"loss.beta"}] * 2
-    assert json.loads(Path(swept["out"], "best.json").read_text())["settings"] in (
-        trial["settings"] for trial in swept["trials"]
-    )
+    written = s3(store).list_objects_v2(Bucket="films", Prefix="clips/clips/")["Contents"]
+    assert len(written) == 2, "the workers know the bucket too"
+    best = json.loads(Path(swept["out"], "best.json").read_text())
+    assert len(swept["trials"]) == 2
+    assert best["settings"] in [trial["settings"] for trial in swept["trials"]]
 
 
 def test_the_package_of_a_job_is_the_code_and_small(tmp_path: Path):
@@ -216,5 +245,6 @@ def test_a_relative_location_is_refused_in_a_job(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match=r"^run/one is relative, .*; give an absolute path .* or an s3:// URL$"):
         storage.resolve("run/one")
     assert storage.resolve("/data/run") == "/data/run"
-    assert storage.resolve("~/run").startswith("/")
     assert storage.resolve("s3://films/run") == "s3://films/run"
+    with pytest.raises(ValueError, match="data is relative"):  # which only trials read
+        sweep_pretraining(isr_tiny(), "/clips", "/sweep", SweepConfig(validate="market1501:data"), over=["loss.beta=0"])

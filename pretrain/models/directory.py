@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from cluster import storage
@@ -80,12 +80,14 @@ def write_model(
     if matching is not None:
         description["matching"] = {"channels": len(matching["neck.weight"])}
     with storage.folder_to_publish(out, replaces=ENCODER_FILE) as folder:
-        save_file(dict(tensors), os.path.join(folder, ENCODER_FILE))
+        # Not by `save_file`, whose files nobody but their owner may read.
+        files = {ENCODER_FILE: save(dict(tensors))}
         if matching is not None:
-            save_file(dict(matching), os.path.join(folder, MATCHING_FILE))
-        for name, text in (("config.json", json.dumps(description, indent=2) + "\n"), ("README.md", card)):
-            with open(os.path.join(folder, name), "w") as stream:
-                stream.write(text)
+            files[MATCHING_FILE] = save(dict(matching))
+        files |= {"config.json": (json.dumps(description, indent=2) + "\n").encode(), "README.md": card.encode()}
+        for name, content in files.items():
+            with open(os.path.join(folder, name), "wb") as stream:
+                stream.write(content)
     return description
 
 

@@ -161,3 +161,12 @@ def test_the_card_tells_what_the_model_is_and_what_was_measured():
     assert card.startswith("# Tiny\n")
     assert "tiny, input 32x16 RGB, embedding 8" in card
     assert "| mAP | 12.3 |\n| steps | 5 |" in card
+
+
+def test_others_may_read_a_model(tmp_path):
+    config = ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16)
+    tensors = make_encoder(config, seed=0).state_dict()
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_model(tensors, config, str(tmp_path / "model"), recipe="r", step=0, card="")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()}
+    assert len(set(modes.values())) == 1, modes

@@ -1,0 +1,117 @@
+"""What reading clips takes from training: Ray Train and Ray Data, against the very same steps from memory."""
+
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from cluster import session, storage
+from pretrain.config import PretrainConfig
+from pretrain.feed import to_batch
+from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
+from pretrain.ingest.config import IngestConfig
+from pretrain.ingest.decoders import PyAvDecoder, probe, split
+from pretrain.ingest.detectors import make_detector
+from pretrain.ingest.extract import extract_clips
+from pretrain.models.encoder import make_encoder
+from pretrain.recipes import isr_tiny
+from pretrain.runs.local import StepBatches
+from pretrain.runs.metrics import read_metrics
+from pretrain.samples import load_clip_table, total_steps
+from pretrain.share import Share
+from pretrain.step import Learner
+from pretrain.street.config import StreetConfig
+from pretrain.street.write import write_street
+from pretrain.train import train
+
+BUDGET = 0.9
+STEPS = 30
+BLOCK = 5
+"""Steps that are timed together. The first block of a run warms up and does not count."""
+CAMERAS = 2
+
+
+def drawn_clips(folder: str) -> str:
+    """Draw a street, cut its people out with the free detector, and return the clips directory."""
+    ingest = IngestConfig(detector="boxes", stride=2, min_height=48, clip_seconds=3.0)
+    street = StreetConfig(identities=10, test_identities=0, cameras=CAMERAS, seconds=30, fps=5)
+    write_street(street, f"{folder}/street")
+    for camera in range(1, CAMERAS + 1):
+        location = f"{folder}/street/camera{camera}.mp4"
+        [segment] = split(f"camera{camera}.mp4", location, probe(location), ingest.segment_seconds)
+        detector = make_detector("boxes", weights="", min_height=ingest.min_height)
+        clips, _ = extract_clips(segment, PyAvDecoder(), detector, ingest)
+        write_clips(f"{folder}/clips/clips/camera{camera}.parquet", clips)
+    storage.write_json(f"{folder}/clips/report.json", {"schema_version": SCHEMA_VERSION, "videos": [], "totals": {}})
+    return f"{folder}/clips"
+
+
+def make_run(clips: str, *, workers: int) -> PretrainConfig:
+    """Return the recipe isr-tiny, as short as is needed; one thread and one reader for each worker."""
+    config = replace(isr_tiny(), workers=workers, cpus_per_worker=1, data_workers=1, log_every=BLOCK)
+    epochs = -(-STEPS * config.batch_pairs // len(load_clip_table(clips)))
+    return replace(config, epochs=epochs, checkpoint_every=10 * STEPS)
+
+
+def seconds_on_ray(config: PretrainConfig, clips: str) -> list[dict[str, float]]:
+    """Train on Ray, and return for each block of steps its seconds and the share of waiting for samples."""
+    with tempfile.TemporaryDirectory() as out:
+        train(config, clips, f"{out}/run")
+        records: list[dict[str, Any]] = read_metrics(f"{out}/run")
+    return [
+        {"seconds": record["data/wait_seconds"] / record["data/wait_share"], "wait": record["data/wait_share"]}
+        for record in records[1 : STEPS // BLOCK]
+    ]
+
+
+def seconds_from_memory(config: PretrainConfig, clips: str) -> list[tuple[float, int]]:
+    """Take the same steps in this process with all samples ready, and return each block's seconds and images."""
+    torch.set_num_threads(config.cpus_per_worker)
+    table, device = load_clip_table(clips), torch.device("cpu")
+    total = total_steps(config, table)
+    encoder = make_encoder(config.model, seed=config.seed)
+    learner = Learner(config, total_steps=total, device=device, wrapped=encoder)
+    share = Share(rank=0, processes=1, per_step=config.batch_pairs, first_step=0, total_steps=total)
+    made = StepBatches(table, config, share)
+    batches = [made[step] for step in range(STEPS)]
+    blocks: list[tuple[float, int]] = []
+    for first in range(0, STEPS, BLOCK):
+        start = time.perf_counter()
+        for step in range(first, first + BLOCK):
+            learner.step(to_batch(batches[step], device), step + 1)
+        images = sum(len(batch["images"]) for batch in batches[first : first + BLOCK])
+        blocks.append((time.perf_counter() - start, images))
+    return blocks[1:]
+
+
+def clips_against_memory() -> dict[str, float]:
+    """Images per second of `pretrain.train` over those of the same steps from memory, one training thread both times.
+
+    On Ray there is one process that reads beside it. From memory is measured before and after: a machine drifts. The
+    augmentation is part of both, the report of a record now and then of neither.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        clips = drawn_clips(folder)
+        config = make_run(clips, workers=1)
+        before = seconds_from_memory(config, clips)
+        try:
+            found = seconds_on_ray(config, clips)
+        finally:
+            session.disconnect()
+        after = seconds_from_memory(config, clips)
+    ready = [(one[0] + other[0]) / 2 for one, other in zip(before, after, strict=True)]
+    ratios = [memory / block["seconds"] for memory, block in zip(ready, found, strict=True)]
+    return {
+        "ratio": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "images_per_second_from_memory": statistics.median(
+            images / seconds for (_, images), seconds in zip(before, ready, strict=True)
+        ),
+        "wait_share": statistics.median(block["wait"] for block in found),
+        "cores": float(os.cpu_count() or 1),
+    }
