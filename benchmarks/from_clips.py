@@ -68,8 +68,12 @@ def seconds_on_ray(config: PretrainConfig, clips: str) -> list[dict[str, float]]
     ]
 
 
-def seconds_from_memory(config: PretrainConfig, clips: str) -> list[tuple[float, int]]:
-    """Take the same steps in this process with all samples ready, and return each block's seconds and images."""
+def seconds_from_memory(config: PretrainConfig, clips: str) -> list[dict[str, float]]:
+    """Take the same steps in this process with all samples ready.
+
+    Returns:
+        For each block its seconds, its images, and the share of a core that this thread got.
+    """
     torch.set_num_threads(config.cpus_per_worker)
     table, device = load_clip_table(clips), torch.device("cpu")
     total = total_steps(config, table)
@@ -78,13 +82,14 @@ def seconds_from_memory(config: PretrainConfig, clips: str) -> list[tuple[float,
     share = Share(rank=0, processes=1, per_step=config.batch_pairs, first_step=0, total_steps=total)
     made = StepBatches(table, config, share)
     batches = [made[step] for step in range(STEPS)]
-    blocks: list[tuple[float, int]] = []
+    blocks: list[dict[str, float]] = []
     for first in range(0, STEPS, BLOCK):
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.thread_time()
         for step in range(first, first + BLOCK):
             learner.step(to_batch(batches[step], device), step + 1)
+        seconds = time.perf_counter() - start
         images = sum(len(batch["images"]) for batch in batches[first : first + BLOCK])
-        blocks.append((time.perf_counter() - start, images))
+        blocks.append({"seconds": seconds, "images": images, "core": (time.thread_time() - worked) / seconds})
     return blocks[1:]
 
 
@@ -92,7 +97,8 @@ def clips_against_memory() -> dict[str, float]:
     """Images per second of `pretrain.train` over those of the same steps from memory, one training thread both times.
 
     On Ray there is one process that reads beside it. From memory is measured before and after: a machine drifts. The
-    augmentation is part of both, the report of a record now and then of neither.
+    augmentation is part of both, the report of a record now and then of neither. ``core_from_memory`` near 1 says that
+    the machine was free; if it was not, the ratio says nothing, but the share of waiting does.
     """
     with tempfile.TemporaryDirectory() as folder:
         clips = drawn_clips(folder)
@@ -103,15 +109,15 @@ def clips_against_memory() -> dict[str, float]:
         finally:
             session.disconnect()
         after = seconds_from_memory(config, clips)
-    ready = [(one[0] + other[0]) / 2 for one, other in zip(before, after, strict=True)]
+    ready = [(one["seconds"] + other["seconds"]) / 2 for one, other in zip(before, after, strict=True)]
     ratios = [memory / block["seconds"] for memory, block in zip(ready, found, strict=True)]
+    rates = [block["images"] / seconds for block, seconds in zip(before, ready, strict=True)]
     return {
         "ratio": statistics.median(ratios),
         "lowest": min(ratios),
         "highest": max(ratios),
-        "images_per_second_from_memory": statistics.median(
-            images / seconds for (_, images), seconds in zip(before, ready, strict=True)
-        ),
+        "images_per_second_from_memory": statistics.median(rates),
+        "core_from_memory": statistics.median(block["core"] for block in before + after),
         "wait_share": statistics.median(block["wait"] for block in found),
         "cores": float(os.cpu_count() or 1),
     }
