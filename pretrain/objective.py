@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from pretrain.losses import (
     reliability_weighted,
 )
 from pretrain.pairs import Matches, match_batch
-from pretrain.reliability import margin_reliability, mutual_reliability, similarity_reliability
+from pretrain.reliability import estimate_reliability
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +74,6 @@ class LossTerms:
 def _on(device: torch.device, values: NDArray[Any]) -> Tensor:
     """Bring values to a device without waiting for what it does."""
     return torch.from_numpy(values).to(device, non_blocking=True)
-
-
-def estimate_reliability(
-    x_ND: Tensor,
-    y_MD: Tensor,
-    batch: Batch,
-    matches: Matches,
-    *,
-    kind: Literal["mutual", "sim", "margin"],
-    tau_r: float,
-) -> Tensor:
-    """Estimate the reliability of every matched pair from the similarities of its own frame pair, float32 [P]."""
-    x_index, y_index = _on(x_ND.device, matches.x_index), _on(x_ND.device, matches.y_index)
-    if kind == "sim":
-        return similarity_reliability((x_ND[x_index] * y_MD[y_index]).sum(dim=1))
-    estimate = mutual_reliability if kind == "mutual" else margin_reliability
-    parts: list[Tensor] = []
-    x_start = y_start = 0
-    for pair, (x_count, y_count) in enumerate(zip(batch.x_counts, batch.y_counts, strict=True)):
-        members = torch.from_numpy(matches.pair == pair)
-        similarity_NM = x_ND[x_start : x_start + x_count] @ y_MD[y_start : y_start + y_count].T
-        parts.append(estimate(similarity_NM, x_index[members] - x_start, y_index[members] - y_start, tau_r=tau_r))
-        x_start, y_start = x_start + x_count, y_start + y_count
-    return torch.cat(parts) if parts else x_ND.new_zeros(0)
 
 
 def batch_loss(
@@ -169,7 +145,13 @@ def batch_loss(
         reliability_P = is_right_P.float()
     else:
         reliability_P = estimate_reliability(
-            judged_x_ND, judged_y_MD, batch, matches, kind=config.reliability, tau_r=config.tau_r
+            judged_x_ND,
+            judged_y_MD,
+            batch.x_counts,
+            batch.y_counts,
+            matches,
+            kind=config.reliability,
+            tau_r=config.tau_r,
         )
     cycle = None
     if config.kind == "cycle":

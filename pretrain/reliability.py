@@ -7,9 +7,14 @@ four are this project's candidates (specification ISR 1.7.3). The fifth, `conf`,
 probabilities and so lives in `pretrain.losses`.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from pretrain.pairs import Matches
 
 
 def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, tau_r: float) -> Tensor:
@@ -62,3 +67,30 @@ def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
 def similarity_reliability(similarity_P: Tensor) -> Tensor:
     """The cosine of the matched pair itself, clamped to [0, 1]."""
     return similarity_P.detach().float().clamp(0.0, 1.0)
+
+
+def estimate_reliability(
+    x_ND: Tensor,
+    y_MD: Tensor,
+    x_counts: Sequence[int],
+    y_counts: Sequence[int],
+    matches: Matches,
+    *,
+    kind: Literal["mutual", "sim", "margin"],
+    tau_r: float,
+) -> Tensor:
+    """Estimate the reliability of every matched pair from the similarities of its own frame pair, float32 [P]."""
+    x_index, y_index = (
+        torch.from_numpy(part).to(x_ND.device, non_blocking=True) for part in (matches.x_index, matches.y_index)
+    )
+    if kind == "sim":
+        return similarity_reliability((x_ND[x_index] * y_MD[y_index]).sum(dim=1))
+    estimate = mutual_reliability if kind == "mutual" else margin_reliability
+    parts: list[Tensor] = []
+    x_start = y_start = 0
+    for pair, (x_count, y_count) in enumerate(zip(x_counts, y_counts, strict=True)):
+        members = torch.from_numpy(matches.pair == pair)
+        similarity_NM = x_ND[x_start : x_start + x_count] @ y_MD[y_start : y_start + y_count].T
+        parts.append(estimate(similarity_NM, x_index[members] - x_start, y_index[members] - y_start, tau_r=tau_r))
+        x_start, y_start = x_start + x_count, y_start + y_count
+    return torch.cat(parts) if parts else x_ND.new_zeros(0)
