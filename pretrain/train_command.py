@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import tyro
@@ -12,6 +13,7 @@ from rich.table import Table
 from cluster import session, storage
 from cluster.console import command, console, print_result
 from pretrain.config import PretrainConfig
+from pretrain.models.initial import resolve_initial
 from pretrain.recipes import RECIPES, find_recipe
 from pretrain.sweep import SweepConfig, sweep_pretraining, with_best
 from pretrain.train import train as train_run
@@ -34,7 +36,7 @@ def train(*, clips: str, out: str, config: Annotated[PretrainConfig, Flat]) -> N
     """
     clips, out = storage.resolve(clips), storage.resolve(out)
     try:
-        final = train_run(config, clips, out)
+        final = train_run(_located(config), clips, out)
     finally:
         session.disconnect()
     print_result({"out": out, **final})
@@ -65,7 +67,7 @@ def sweep(
     """
     clips, out = storage.resolve(clips), storage.resolve(out)
     try:
-        trials = sweep_pretraining(config, clips, out, judging, over=over, space=space)
+        trials = sweep_pretraining(_located(config), clips, out, judging, over=over, space=space)
     finally:
         session.disconnect()
     shown = Table(title=f"the best {judging.metric} first; {out}/results.md has them all")
@@ -80,6 +82,12 @@ def sweep(
         shown.add_row("failed" if value is None else f"{value:.4f}", str(trial.get("steps", "")), settings)
     console.print(shown)
     print_result({"out": out, "trials": trials})
+
+
+def _located(config: PretrainConfig) -> PretrainConfig:
+    """Make the locations in a configuration mean the same in every process."""
+    truth = storage.resolve(config.truth) if config.truth else ""
+    return replace(config, start=resolve_initial(config.start), truth=truth)
 
 
 def of_recipe(function: Callable[..., None], name: str) -> Callable[[list[str]], None]:
