@@ -28,17 +28,20 @@ def to_json(config: Any) -> dict[str, Any]:
 
 
 def from_json(kind: type[Config], values: Any) -> Config:
-    """Rebuild a configuration that `to_json` wrote.
+    """Rebuild a configuration that `to_json` wrote, also one that an earlier version wrote.
+
+    A field that a file lacks has its default: who adds a field gives it the default that means what was before it.
 
     Raises:
-        ValueError: If a field is unknown or missing: the file was written by another version.
+        ValueError: If a field is unknown, or is missing and has no default: another version wrote the file.
     """
-    names = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(values, dict) or set(values) != names:
-        given = set(values) if isinstance(values, dict) else set()
+    fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = set(values) if isinstance(values, dict) else set()
+    missing = sorted(fields.keys() - given)
+    if given - fields.keys() or not isinstance(values, dict) or not all(_has_default(fields[name]) for name in missing):
         raise ValueError(
-            f"saved {kind.__name__} does not fit this version: unknown fields {sorted(given - names)}, "
-            f"missing fields {sorted(names - given)}; use the version that wrote it"
+            f"saved {kind.__name__} does not fit this version: unknown fields {sorted(given - fields.keys())}, "
+            f"missing fields {missing}; use the version that wrote it"
         )
     hints = typing.get_type_hints(kind)
     return kind(
@@ -49,17 +52,36 @@ def from_json(kind: type[Config], values: Any) -> Config:
     )
 
 
+def _has_default(item: dataclasses.Field[Any]) -> bool:
+    return item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+
+
 def _plain(hint: Any) -> Any:
     return None if isinstance(hint, types.UnionType) else hint
 
 
 def fingerprint(config: Any) -> str:
-    """Return a short hash of a configuration, equal exactly for equal values (1 and 1.0 are equal)."""
-    text = json.dumps(to_json(config), sort_keys=True)
+    """Return a short hash of a configuration, equal exactly for equal values (1 and 1.0 are equal).
+
+    Values that are their field's default do not enter, so that a field that is added later changes no hash.
+    """
+    text = json.dumps(_told(config), sort_keys=True)
     values = json.loads(
         text, parse_float=lambda digits: int(float(digits)) if float(digits).is_integer() else float(digits)
     )
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _told(config: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            if inner := _told(value):
+                told[item.name] = inner
+        elif value != item.default:
+            told[item.name] = value
+    return told
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> list[str]:

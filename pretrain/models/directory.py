@@ -123,7 +123,7 @@ def load_embedder(location: str) -> BackboneEmbedder:
             f"{location} is no model directory (no config.json); make one with: python -m pretrain export RUN"
         )
     description = storage.read_json(storage.join(location, "config.json"))
-    config = from_json(ModelConfig, _with_later_fields(description.get("model")))
+    config = from_json(ModelConfig, description.get("model"))
     tensors = _read_tensors(location, ENCODER_FILE)
     matching = _read_tensors(location, MATCHING_FILE) if "matching" in description else None
     if model_fingerprint(tensors, config, matching) != description.get("fingerprint"):
@@ -143,11 +143,6 @@ def _hashed(config: ModelConfig) -> dict[str, Any]:
     """Leave out later fields at their defaults, so that models keep their fingerprint."""
     plain = to_json(ModelConfig())
     return {name: value for name, value in to_json(config).items() if name not in LATER_FIELDS or value != plain[name]}
-
-
-def _with_later_fields(saved: Any) -> Any:
-    plain = to_json(ModelConfig())
-    return {name: plain[name] for name in LATER_FIELDS} | saved if isinstance(saved, dict) else saved
 
 
 def _read_tensors(location: str, name: str) -> dict[str, Tensor]:

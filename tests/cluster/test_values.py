@@ -116,6 +116,19 @@ def test_files_of_other_versions_are_refused():
             from_json(Pot, nothing)
 
 
+def test_fields_that_were_added_later_have_their_defaults_and_change_no_fingerprint():
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class EarlierPot:
+        name: str
+        litres: float = 1.0
+
+    earlier = EarlierPot(name="jar", litres=2.5)
+    assert from_json(Pot, to_json(earlier)) == Pot(name="jar", litres=2.5)
+    assert fingerprint(earlier) == fingerprint(Pot(name="jar", litres=2.5))
+    with pytest.raises(ValueError, match=r"saved Pot .*missing fields .*'name'"):
+        from_json(Pot, {"litres": 2.5})
+
+
 def test_a_saved_value_that_cannot_work_is_refused():
     values = to_json(POT)
     values["glaze"]["millimetres"] = -1.0
