@@ -179,6 +179,7 @@ def submitted(
 
 
 @pytest.mark.ray
+@pytest.mark.jobs
 @pytest.mark.usefixtures("submitted")
 def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, clips: Path, tmp_path: Path):
     run = tmp_path / "run"
@@ -206,6 +207,7 @@ def steps_written(run: Path) -> list[int]:
 
 
 @pytest.mark.ray
+@pytest.mark.jobs
 def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict[str, "subprocess.Popen[str]"]):
     log, _ = submitted["refused"].communicate(timeout=240)
     assert submitted["refused"].returncode == 1
@@ -216,6 +218,7 @@ def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict
 
 
 @pytest.mark.ray
+@pytest.mark.jobs
 def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted: dict[str, "subprocess.Popen[str]"]):
     log, _ = submitted["prepared-and-swept"].communicate(timeout=240)
     assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
