@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import io
 import itertools
 import json
@@ -57,6 +58,23 @@ def run_cli(name: str, commands: Mapping[str, Callable[[list[str]], None]], argv
         console.print("interrupted; run the same command again to go on")
         sys.exit(130)
     sys.exit(0)
+
+
+def with_default(function: Callable[..., None], name: str, value: Any) -> Callable[..., None]:
+    """Return a function whose parameter has another default, with everything else that `command` reads of it."""
+    signature = inspect.signature(function)
+    parameters = [
+        parameter.replace(default=value) if parameter.name == name else parameter
+        for parameter in signature.parameters.values()
+    ]
+
+    def with_defaults(**options: Any) -> None:
+        function(**options)
+
+    with_defaults.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_defaults.__annotations__ = dict(function.__annotations__)
+    with_defaults.__doc__ = function.__doc__
+    return with_defaults
 
 
 def command(function: Callable[..., None], program: str) -> Callable[[list[str]], None]:

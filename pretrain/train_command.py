@@ -5,13 +5,13 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.table import Table
 
 from cluster import session, storage
-from cluster.console import command, console, print_result
+from cluster.console import command, console, print_result, with_default
 from pretrain.config import PretrainConfig
 from pretrain.models.initial import resolve_initial
 from pretrain.recipes import RECIPES, find_recipe
@@ -108,19 +108,7 @@ def of_recipe(function: Callable[..., None], name: str) -> Callable[[list[str]],
             rest = rest[:place] + rest[place + 2 :]
         if name == "sweep":
             rest = _named_spaces(rest)
-        signature = inspect.signature(function)
-        parameters = [
-            parameter.replace(default=default) if parameter.name == "config" else parameter
-            for parameter in signature.parameters.values()
-        ]
-
-        def with_defaults(**options: Any) -> None:
-            function(**options)
-
-        with_defaults.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        with_defaults.__annotations__ = dict(function.__annotations__)
-        with_defaults.__doc__ = function.__doc__
-        command(with_defaults, f"{PROGRAM} {name} {argv[0]}")(rest)
+        command(with_default(function, "config", default), f"{PROGRAM} {name} {argv[0]}")(rest)
 
     start.__doc__ = function.__doc__
     return start
