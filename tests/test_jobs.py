@@ -80,11 +80,17 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240, says: Callable[[], str] = str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come"
+        assert time.monotonic() < deadline, f"{what} did not come\n{says()}"
         time.sleep(0.1)
+
+
+def said_by(folder: str) -> str:
+    """The ends of what a head and its dashboard wrote: without them nobody knows why it did not come."""
+    logs = [Path(folder, "head.log"), *Path(folder).glob("session_2*/logs/dashboard*.*")]
+    return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in sorted(logs))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +114,7 @@ def head() -> Iterator[Head]:
             )
         made = Head(f"http://127.0.0.1:{dashboard}", environment)
         try:
-            wait_until(lambda: is_ready(made, process), "the head")
+            wait_until(lambda: is_ready(made, process), "the head", says=lambda: said_by(folder))
             yield made
         finally:
             # The head's own group, and nothing else; workers end with it. Asked nicely it takes half a minute.

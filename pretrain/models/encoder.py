@@ -47,7 +47,8 @@ class Encoder(nn.Module):
     def raw(self, images: Tensor) -> Tensor:
         """Return the last layer's output, float32 [B, D]: the embedding before it is scaled to norm 1."""
         pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return self.neck(self.embedding(self.backbone(pixels)).float())
+        embedding = self.embedding(self.backbone(pixels))
+        return self.neck(embedding.to(torch.promote_types(embedding.dtype, torch.float32)))
 
     def with_layers(self, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
         """Return `raw` and what some layers of the backbone give, all in one pass.

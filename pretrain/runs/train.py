@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cluster import session, storage
 from cluster.resources import READER, Demand
-from pretrain.collectives import synchronise_batch_norm
+from pretrain.batch_norm import synchronise_batch_norm
 from pretrain.runs import checkpoint
 from pretrain.runs.directory import live_progress, record_folder
 from pretrain.runs.metrics import FILE, MetricsLog, record_of

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import pretrain.objective
-from pretrain.collectives import synchronise_batch_norm
+from pretrain.batch_norm import synchronise_batch_norm
 from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.objective import Batch, batch_loss

@@ -12,7 +12,7 @@ from lifelong.recipes import FULL_SIZE, RECIPES, find_recipe
 from lifelong.training.model import next_model
 from lifelong.training.objective import Bank, weighted_sum
 from lifelong.training.step import Batch, StageLearner
-from pretrain.collectives import synchronise_batch_norm
+from pretrain.batch_norm import synchronise_batch_norm
 from pretrain.config import ModelConfig, OptimizerConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.runs.checkpoint import load_checkpoint, save_checkpoint
