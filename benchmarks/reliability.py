@@ -4,6 +4,7 @@ Every arm learns from the same clips of a drawn street with the same order of pa
 alone. Some matches are wrong: ``infonce`` weighs all alike, ``oracle`` gives wrong ones weight 0 from the first step,
 and the difference is the headroom that an estimate can win. An arm NAME-BETA is a reliability and its exponent, such as
 ``sim-2``; ``sim-2-mean`` divides by the number of pairs, ``sim-2-warmup0`` has so many steps of exponent 0 at first.
+With ``--data ../shared/data`` the clips are of real sequences, see `benchmarks.real_sequences`.
 """
 
 import multiprocessing
@@ -18,6 +19,7 @@ from typing import Any
 import tyro
 
 from benchmarks.demo_seeds import spread
+from benchmarks.real_sequences import copy_of, real_ingest
 from benchmarks.reliability_picture import write_picture
 from cluster import storage
 from cluster.console import console, print_result
@@ -44,7 +46,7 @@ FIXED: dict[str, dict[str, str]] = {
     ORACLE: {"loss.reliability": "oracle", "loss.beta": "1", "loss.beta_warmup_steps": "0"},
 }
 """Changed settings by the name of the arm."""
-RELIABILITIES = ("sim", "margin", "mutual", "mean", "conf")
+RELIABILITIES = ("track", "sim", "margin", "mutual", "mean", "conf")
 BETAS = ("0.5", "1", "2", "4")
 ARMS = (*FIXED, *(f"{reliability}-{beta}" for reliability in RELIABILITIES for beta in BETAS))
 PATTERN = re.compile(rf"({'|'.join((*RELIABILITIES, ORACLE))})-([0-9.]+)(-mean)?(?:-warmup([0-9]+))?")
@@ -62,6 +64,7 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     arms: tuple[str, ...] = ARMS,
     out: str = "out/reliability",
+    data: str = "",
     processes: int = 2,
     epochs: int = 8,
 ) -> None:
@@ -71,19 +74,21 @@ def main(
         seeds: Seeds of street, weights and training.
         arms: Rows of the table, see above.
         out: Streets and runs go below it; finished ones are kept.
+        data: Folder with the real sequences and their detector; then seeds are of weights and training alone.
         processes: Runs at the same time, one thread each.
         epochs: Passes over the clips.
     """
     began = time.perf_counter()
-    out = storage.resolve(out)
+    out, data = storage.resolve(out), storage.resolve(data) if data else ""
     for arm in arms:
         settings_of(arm)  # a wrong name fails here
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(_make_clips, *zip(*[(out, seed) for seed in seeds], strict=True)))
-        jobs = [(out, seed, arm, epochs) for seed in seeds for arm in arms]
+        where = [f"{out}/data/real"] if data else [f"{out}/data/{seed}" for seed in seeds]
+        list(pool.map(_make_clips, where, seeds, [data] * len(where)))
+        jobs = [(out, seed, arm, epochs, bool(data)) for seed in seeds for arm in arms]
         found = list(pool.map(_run, *zip(*jobs, strict=True)))
     results: dict[str, dict[int, dict[str, Any]]] = {arm: {} for arm in arms}
-    for (_, seed, arm, _), result in zip(jobs, found, strict=True):
+    for (_, seed, arm, *_), result in zip(jobs, found, strict=True):
         results[arm][seed] = result
     text = table(results)
     console.print(text, markup=False)
@@ -117,43 +122,44 @@ def settings_of(arm: str) -> dict[str, str]:
     return changed
 
 
-def config_of(arm: str, *, seed: int, epochs: int, truth: str) -> PretrainConfig:
+def config_of(arm: str, *, seed: int, epochs: int, truth: str, is_real: bool = False) -> PretrainConfig:
     """Return the run of an arm."""
     base = replace(isr_tiny(), seed=seed, epochs=epochs, truth=truth, batch_pairs=16, cpus_per_worker=1, log_every=5)
     pairs = replace(base.pairs, min_interval_seconds=1.0, max_interval_seconds=3.0)
-    return override(replace(base, pairs=pairs), settings_of(arm))
+    return override(replace(base, pairs=pairs, pairs_per_clip=8 if is_real else 1), settings_of(arm))
 
 
-def _make_clips(out: str, seed: int) -> None:
-    """Draw a street and cut its people out, in this process, unless that is done."""
-    street, clips = f"{out}/data/{seed}/street", f"{out}/data/{seed}/clips"
-    if not storage.exists(f"{street}/truth.csv"):
-        write_street(street_of(seed), street)
-    locations = {source.video_id: source.location for source in find_videos([street])}
-    claim(clips, INGEST, locations)
+def _make_clips(where: str, seed: int, data: str) -> None:
+    """Draw a street, or copy the real sequences, and cut their people out, in this process, unless that is done."""
+    videos, clips, ingest = f"{where}/street", f"{where}/clips", real_ingest(data) if data else INGEST
+    if not storage.exists(f"{videos}/truth.csv"):
+        copy_of(data, videos) if data else write_street(street_of(seed), videos)
+    locations = {source.video_id: source.location for source in find_videos([videos])}
+    claim(clips, ingest, locations)
     if storage.exists(f"{clips}/report.json"):
         return
-    extract = ExtractSegment(clips, to_json(INGEST))
+    extract = ExtractSegment(clips, to_json(ingest))
     members: dict[str, str] = {}
     for video, location in locations.items():
-        for row in probe_row({"video_id": video, "location": location}, INGEST.segment_seconds):
+        for row in probe_row({"video_id": video, "location": location}, ingest.segment_seconds):
             name = segment_name(video, row["first_frame"])
             extract({"name": name, **row})
             members[name] = video
-    write_report(clips, INGEST, locations, members, {})
+    write_report(clips, ingest, locations, members, {})
 
 
-def _run(out: str, seed: int, arm: str, epochs: int) -> dict[str, Any]:
+def _run(out: str, seed: int, arm: str, epochs: int, is_real: bool) -> dict[str, Any]:
     """Train and score an arm, unless that is done."""
-    street, run = f"{out}/data/{seed}/street", f"{out}/runs/{arm}/{seed}"
-    config = config_of(arm, seed=seed, epochs=epochs, truth=f"{street}/truth.csv")
+    where, run = f"{out}/data/{'real' if is_real else seed}", f"{out}/runs/{arm}/{seed}"
+    street = f"{where}/street"
+    config = config_of(arm, seed=seed, epochs=epochs, truth=f"{street}/truth.csv", is_real=is_real)
     if storage.exists(f"{run}/scores.json"):
         found = storage.read_json(f"{run}/scores.json")
         if found["config"] != fingerprint(config):
             raise ValueError(f"{run} holds a run with other settings; remove it or give another --out")
         return found
     began = time.perf_counter()
-    learner, _ = train_here(config, load_clip_table(f"{out}/data/{seed}/clips"), run)
+    learner, _ = train_here(config, load_clip_table(f"{where}/clips"), run)
     seconds = time.perf_counter() - began
     records = read_metrics(run)
     quarter = max(1, len(records) // 4)

@@ -40,7 +40,7 @@ def curves_of(mAP: Mapping[str, Sequence[float]]) -> dict[str, dict[float, Seque
     """Sort plain NAME-BETA arms by reliability and exponent."""
     curves: dict[str, dict[float, Sequence[float]]] = {}
     for arm, values in mAP.items():
-        match = re.fullmatch(r"(sim|margin|mutual|mean|conf)-([0-9.]+)", arm)
+        match = re.fullmatch(r"(track|sim|margin|mutual|mean|conf)-([0-9.]+)", arm)
         if match:
             curves.setdefault(match[1], {})[float(match[2])] = values
     return {name: dict(sorted(curve.items())) for name, curve in curves.items()}

@@ -9,7 +9,7 @@ from typing import Literal
 from cluster.values import require
 from pretrain.models.architectures import FEATURES, Architecture, require_input_size
 
-Reliability = Literal["mutual", "conf", "mean", "sim", "margin", "oracle"]
+Reliability = Literal["mutual", "conf", "mean", "sim", "margin", "track", "oracle"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +111,9 @@ class LossConfig:
     tau: float = 0.1
     """Divides the cosine in the loss; unitless."""
     reliability: Reliability = "sim"
-    """How a matched pair's reliability in [0, 1] is estimated. `oracle` reads `truth`: 1 for the same person, else 0;
-    it is what an estimate could reach, and no training method."""
+    """How a matched pair's reliability in [0, 1] is estimated. `track` asks whether a chain of overlapping boxes joins
+    the two crops, the others how alike they look. `oracle` reads `truth`: 1 for the same person, else 0; it is what an
+    estimate could reach, and no training method."""
     beta: float = 2.0
     """Exponent of the reliability; 0 gives plain InfoNCE on matched pairs."""
     beta_warmup_steps: int = 200

@@ -16,6 +16,7 @@ from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, boxes_of
 from pretrain.augment import apply_changes, draw_changes, resize
 from pretrain.config import PretrainConfig
 from pretrain.objective import Batch
+from pretrain.tracks import LOST, follow
 
 
 def epoch_order(video_of_clip: NDArray[np.int64], *, seed: int, epoch: int, pairs_per_clip: int) -> NDArray[np.int64]:
@@ -103,6 +104,8 @@ def make_sample(
         ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the crops of the two frames at the input size;
         ``change_x`` and ``change_y``: float32 [n, K] and [m, K], how each crop is to be augmented;
         ``identity_x`` and ``identity_y``: int64 [n] and [m], who a crop truly shows, `NOBODY` where that is unknown;
+        ``followed_x`` and ``followed_y``: int64 [n] and [m], the position of the same person in the other frame as far
+        as boxes tell; all `LOST` unless the loss wants to know;
         ``seconds``: the earlier frame's time in its video.
     """
     height, width = config.model.height, config.model.width
@@ -119,6 +122,10 @@ def make_sample(
         sample[f"identity_{name}"] = np.full(len(sample[name]), NOBODY)
         if truth is not None:
             sample[f"identity_{name}"] = assign_identities(boxes_of(frame), truth.get(frame["frame_index"]))
+    followed = tuple(np.full(len(sample[name]), LOST) for name in "xy")
+    if config.loss.reliability == "track":
+        followed = follow([boxes_of(frame) for frame in clip["frames"][first : second + 1]])
+    sample["followed_x"], sample["followed_y"] = followed
     return sample
 
 
@@ -127,11 +134,13 @@ def to_batch(columns: dict[str, Tensor], device: torch.device) -> Batch:
 
     Args:
         columns: ``images`` uint8 [N + M, 3, H, W], all first frames' crops and then all second frames';
-            ``changes`` float32 [N + M, K]; ``identities`` int64 [N + M]; ``x_counts``, ``y_counts``, ``video`` and
-            ``seconds``, [F] each.
+            ``changes`` float32 [N + M, K]; ``identities`` and ``followed`` int64 [N + M]; ``x_counts``, ``y_counts``,
+            ``video`` and ``seconds``, [F] each.
         device: Where the encoder is.
     """
     clean = columns["images"].to(device, non_blocking=True)
+    sizes = [int(columns[name].sum()) for name in ("x_counts", "y_counts")]
+    followed_x, followed_y = columns["followed"].split(sizes)
     return Batch(
         images=apply_changes(clean, columns["changes"]),
         clean=clean,
@@ -140,4 +149,14 @@ def to_batch(columns: dict[str, Tensor], device: torch.device) -> Batch:
         video=columns["video"],
         seconds=columns["seconds"],
         identities=columns["identities"],
+        followed=(
+            _in_batch(followed_x, columns["x_counts"], columns["y_counts"]),
+            _in_batch(followed_y, columns["y_counts"], columns["x_counts"]),
+        ),
     )
+
+
+def _in_batch(followed: Tensor, counts: Tensor, other_counts: Tensor) -> Tensor:
+    """Turn positions in the other frame of a pair into positions among the crops of all other frames."""
+    begins = (other_counts.cumsum(0) - other_counts).repeat_interleave(counts)
+    return torch.where(followed == LOST, followed, followed + begins)

@@ -22,7 +22,7 @@ from pretrain.losses import (
     reliability_weighted,
 )
 from pretrain.pairs import Matches, match_batch
-from pretrain.reliability import estimate_reliability
+from pretrain.reliability import estimate_reliability, track_reliability
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Batch:
     """float64 [F], time in its video of each pair's first frame; needed by `same_video_gap_seconds` alone."""
     identities: Tensor | None = None
     """int64 [N + M], who each crop truly shows, negative where that is unknown; for watching, and for `oracle`."""
+    followed: tuple[Tensor, Tensor] | None = None
+    """int64 [N] and [M], see `pretrain.reliability.track_reliability`; needed by `track` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,10 @@ def batch_loss(
         reliability_P = confidence_reliability(forward_P, backward_P)
     elif config.reliability == "mean":
         reliability_P = mean_reliability(forward_P, backward_P)
+    elif config.reliability == "track":
+        assert batch.followed is not None, "a batch says who was followed"
+        local = (torch.from_numpy(part) for part in (matches.x_index, matches.y_index))
+        reliability_P = track_reliability(*batch.followed, *local).to(device, non_blocking=True)
     elif config.reliability == "oracle":
         reliability_P = is_right_P.float()
     else:

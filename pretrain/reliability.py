@@ -1,10 +1,10 @@
 """How far a matched pair can be trusted, in (0, 1]; never with gradient.
 
-Shape legend: N, M crops of the two frames of one pair; P matched pairs of the batch.
+Shape legend: N, M crops of the two frames of one pair, or of a batch where that is said; P matched pairs of the batch.
 
-The paper says that reliable pairs dominate the learning process; which estimate it uses is not known to us. These
-four are this project's candidates (specification ISR 1.7.3). The fifth, `conf`, is made of the loss's own
-probabilities and so lives in `pretrain.losses`.
+The paper says that reliable pairs dominate the learning process; which estimate it uses is not known to us. All are
+this project's candidates: `mutual`, `margin` and `sim`, and in `pretrain.losses`, from the loss's own probabilities,
+`conf` and `mean` (specification ISR 1.7.3) trust who looks alike. `track`, our own addition, does not look at anybody.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pretrain.pairs import Matches
+from pretrain.tracks import LOST
 
 
 def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, tau_r: float) -> Tensor:
@@ -67,6 +68,35 @@ def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
 def similarity_reliability(similarity_P: Tensor) -> Tensor:
     """The cosine of the matched pair itself, clamped to [0, 1]."""
     return similarity_P.detach().float().clamp(0.0, 1.0)
+
+
+def track_reliability(followed_x_N: Tensor, followed_y_M: Tensor, x_index_P: Tensor, y_index_P: Tensor) -> Tensor:
+    """Whether the chain of boxes between two frames leads from one crop of a matched pair to the other.
+
+    The definition, as a loop::
+
+        for p in range(P):
+            x, y = x_index[p], y_index[p]
+            if followed_x[x] == y:                                 reliability[p] = 1
+            elif followed_x[x] == LOST and followed_y[y] == LOST:  reliability[p] = 1 / 2
+            else:                                                  reliability[p] = 0
+
+    Pairs that look alike are easy already: weights that favour them leave out the pairs that there is something to
+    learn from. Where somebody stood says as much about who it is, and nothing about how hard the pair is.
+
+    Args:
+        followed_x_N: int64, for each crop of a batch's first frames the position, among the crops of all second frames,
+            of the same person as far as boxes tell; `pretrain.tracks.LOST` where they do not.
+        followed_y_M: int64, likewise for the second frames' crops.
+        x_index_P: int64, matched crops of the first frames.
+        y_index_P: int64, their partners.
+
+    Returns:
+        float32 [P].
+    """
+    found_P, back_P = followed_x_N[x_index_P], followed_y_M[y_index_P]
+    is_unknown_P = (found_P == LOST) & (back_P == LOST)
+    return torch.where(is_unknown_P, 0.5, (found_P == y_index_P).float())
 
 
 def estimate_reliability(

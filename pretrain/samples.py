@@ -1,8 +1,8 @@
 """Training samples: numbers of draws in, crops of two frames out, and how they are to be augmented. Without Ray.
 
 A sample has: draw int64; video int64; seconds float64; x uint8 [n, 3, H, W]; y uint8 [m, 3, H, W]; change_x float32
-[n, K]; change_y float32 [m, K]; identity_x int64 [n]; identity_y int64 [m]. The pixels are changed where they are
-trained on, see `pretrain.augment`.
+[n, K]; change_y float32 [m, K]; identity_x int64 [n]; identity_y int64 [m]; followed_x int64 [n]; followed_y int64 [m].
+The pixels are changed where they are trained on, see `pretrain.augment`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from pretrain.feed import epoch_order, make_sample
 from pretrain.ingest.clips import ClipReader, list_clips
 from pretrain.share import Share
 
-COLUMNS = ("x", "y", "change_x", "change_y", "identity_x", "identity_y")
+COLUMNS = ("x", "y", "change_x", "change_y", "identity_x", "identity_y", "followed_x", "followed_y")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,7 @@ def collate(columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, to
     joined = {name: np.array(columns[name]) for name in ("draw", "video", "seconds")}
     for name in ("x", "y"):
         joined[f"{name}_counts"] = np.array([len(part) for part in columns[name]])
-    for name, prefix in {"images": "", "changes": "change_", "identities": "identity_"}.items():
+    prefixes = {"images": "", "changes": "change_", "identities": "identity_", "followed": "followed_"}
+    for name, prefix in prefixes.items():
         joined[name] = np.concatenate([*columns[f"{prefix}x"], *columns[f"{prefix}y"]])
     return {name: torch.from_numpy(column) for name, column in joined.items()}

@@ -89,5 +89,8 @@ def boxes_of(frame: dict[str, Any]) -> NDArray[np.float64]:
         [[crop[name] for name in ("left", "top", "width", "height")] for crop in frame["crops"]], dtype=np.float64
     )
     if np.isnan(boxes).any():
-        raise ValueError("these clips were made from crops without boxes; give left,top,width,height in the manifest")
+        raise ValueError(
+            "these clips were made from crops without boxes, which audit and --loss.reliability track need; "
+            "give left,top,width,height in the manifest, or choose another reliability"
+        )
     return boxes

@@ -178,6 +178,7 @@ def columns_of(got):
         "images": torch.from_numpy(np.concatenate([got["x"], got["y"]])),
         "changes": torch.from_numpy(np.concatenate([got["change_x"], got["change_y"]])),
         "identities": torch.from_numpy(np.concatenate([got["identity_x"], got["identity_y"]])),
+        "followed": torch.from_numpy(np.concatenate([got["followed_x"], got["followed_y"]])),
         "x_counts": torch.tensor([len(got["x"])]),
         "y_counts": torch.tensor([len(got["y"])]),
         "video": torch.tensor([7]),

@@ -88,6 +88,7 @@ def test_a_failed_download_is_told_in_one_line(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # or what it learns of proxies here would stay for ever
     with pytest.raises(ValueError, match=r"^torchvision:IMAGENET1K_V1: the download failed .*fetch https://.*path of"):
         read("torchvision:IMAGENET1K_V1")
 
