@@ -3,7 +3,7 @@
 Every arm learns from the same clips of a drawn street with the same order of pairs, and differs in the loss
 alone. Some matches are wrong: ``infonce`` weighs all alike, ``oracle`` gives wrong ones weight 0 from the first step,
 and the difference is the headroom that an estimate can win. An arm NAME-BETA is a reliability and its exponent, such as
-``sim-2``; ``sim-2-mean`` divides by the number of pairs, ``sim-2-warmup0`` has so many steps of exponent 0 at first.
+``sim-2``; ``sim-2-mean`` divides by the number of pairs, ``sim-2-warmup0`` has so many steps of exponent 0 at first, instead of the recipe's 60, or none for ``track``.
 With ``--data ../shared/data`` the clips are of real sequences, see `benchmarks.real_sequences`.
 """
 
@@ -117,8 +117,8 @@ def settings_of(arm: str) -> dict[str, str]:
     changed = {"loss.reliability": reliability, "loss.beta": beta}
     if mean:
         changed["loss.normalisation"] = "mean"
-    if warmup:
-        changed["loss.beta_warmup_steps"] = warmup
+    if warmup or reliability in (ORACLE, "track"):  # what does not come from features need not wait for them
+        changed["loss.beta_warmup_steps"] = warmup or "0"
     return changed
 
 
