@@ -3,8 +3,9 @@
 Every arm learns from the same clips of a drawn street with the same order of pairs, and differs in the loss
 alone. Some matches are wrong: ``infonce`` weighs all alike, ``oracle`` gives wrong ones weight 0 from the first step,
 and the difference is the headroom that an estimate can win. An arm NAME-BETA is a reliability and its exponent, such as
-``sim-2``; ``sim-2-mean`` divides by the number of pairs, ``sim-2-warmup0`` has so many steps of exponent 0 at first, instead of the recipe's 60, or none for ``track``.
-With ``--data ../shared/data`` the clips are of real sequences, see `benchmarks.real_sequences`.
+``sim-2``; ``sim-2-mean`` divides by the number of pairs, ``sim-2-warmup0`` has so many steps of exponent 0 at first,
+instead of the recipe's 60 (none for ``track``, which does not come from features). With ``--data ../shared/data`` the
+clips are of real sequences, see `benchmarks.real_sequences`.
 """
 
 import multiprocessing

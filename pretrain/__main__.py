@@ -116,7 +116,7 @@ def audit(
     truth: str,
     model: str = "",
     interval: float = 1.0,
-    reliability: Literal["mutual", "sim", "margin"] = "margin",
+    reliability: Literal["mutual", "sim", "margin", "track"] = "margin",
     tau_r: float = 0.1,
     sheet: str = "",
 ) -> None:

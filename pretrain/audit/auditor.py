@@ -14,7 +14,13 @@ from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, boxes_of,
 from pretrain.feed import crop_images, frame_times
 from pretrain.ingest.clips import ClipReader, list_clips
 from pretrain.pairs import match
-from pretrain.reliability import margin_reliability, mutual_reliability, similarity_reliability
+from pretrain.reliability import (
+    margin_reliability,
+    mutual_reliability,
+    similarity_reliability,
+    track_reliability,
+)
+from pretrain.tracks import follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class Auditor:
         truth: dict[str, dict[int, TrueFrame]],
         *,
         interval: float,
-        reliability: Literal["mutual", "sim", "margin"],
+        reliability: Literal["mutual", "sim", "margin", "track"],
         tau_r: float,
     ) -> None:
         """Set up.
@@ -119,7 +125,7 @@ class Auditor:
         for first, second in chosen:
             similarity = embedding[bounds[first] : bounds[first + 1]] @ embedding[bounds[second] : bounds[second + 1]].T
             row, column = match(similarity)
-            trust = self._trust(similarity, row, column)
+            trust = self._trust(similarity, row, column, frames[first : second + 1])
             self._intervals.append(float(times[second] - times[first]))
             one, two = identities[first], identities[second]
             seen = [_known(truth.get(frames[position]["frame_index"])) for position in (first, second)]
@@ -138,9 +144,16 @@ class Auditor:
             on_progress(done, len(addresses))
 
     def _trust(
-        self, similarity: NDArray[np.float32], row: NDArray[np.int64], column: NDArray[np.int64]
+        self,
+        similarity: NDArray[np.float32],
+        row: NDArray[np.int64],
+        column: NDArray[np.int64],
+        frames: Sequence[dict[str, Any]],
     ) -> NDArray[np.float64]:
         matrix, rows, columns = (torch.from_numpy(value) for value in (similarity, row, column))
+        if self.reliability == "track":
+            one, two = (torch.from_numpy(value) for value in follow([boxes_of(frame) for frame in frames]))
+            return track_reliability(one, two, rows, columns).double().numpy()
         if self.reliability == "sim":
             return similarity_reliability(matrix[rows, columns]).double().numpy()
         estimate = mutual_reliability if self.reliability == "mutual" else margin_reliability

@@ -13,8 +13,10 @@ from torchvision.transforms import v2
 from evaluation.images import encode_jpeg
 from pretrain.audit.truth import NOBODY, TrueFrame
 from pretrain.augment import apply_changes, draw_changes
-from pretrain.config import ModelConfig, PairConfig, PretrainConfig
+from pretrain.config import LossConfig, ModelConfig, PairConfig, PretrainConfig
 from pretrain.feed import crop_images, draw_interval, epoch_order, frame_times, make_sample, to_batch
+from pretrain.samples import COLUMNS, collate
+from pretrain.tracks import LOST
 
 VIDEOS = np.repeat(np.arange(5), [1, 3, 10, 10, 40])
 
@@ -35,9 +37,9 @@ def make_clip(num_frames=9, seconds=0.25):
     return {"frames": [frame(index) for index in range(num_frames)]}
 
 
-def config(*, seed=0, pairs=PairConfig()):  # noqa: B008 - frozen
+def config(*, seed=0, pairs=PairConfig(), loss=LossConfig()):  # noqa: B008 - frozen
     model = ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16)
-    return PretrainConfig(recipe="test", seed=seed, pairs=pairs, model=model)
+    return PretrainConfig(recipe="test", seed=seed, pairs=pairs, model=model, loss=loss)
 
 
 def sample(*, seed=0, draw=0):
@@ -258,3 +260,45 @@ def test_a_damaged_crop_is_refused():
     frame["crops"][1]["jpeg"] = b"no image"
     with pytest.raises(ValueError, match="a crop of frame 2 is damaged; prepare the clips again"):
         crop_images(frame)
+
+
+def street_clip(*lefts):
+    """A clip of frames a quarter of a second apart; each lists where people of 10 x 20 pixels stand."""
+    clip = make_clip(len(lefts))
+    for frame, places in zip(clip["frames"], lefts, strict=True):
+        image = {"jpeg": encode_jpeg(np.zeros((20, 10, 3), np.uint8), max_height=64)}
+        frame["crops"] = [image | {"left": left, "top": 0.0, "width": 10.0, "height": 20.0} for left in places]
+    return clip
+
+
+def test_people_are_followed_through_the_frames_between_if_the_loss_asks():
+    clip = street_clip([0, 50], [5, 50], [50, 10], [15, 50, 90])
+    pairs = PairConfig(min_interval_seconds=0.7, max_interval_seconds=0.8)  # the first frame and the last
+    asked = make_sample(clip, config(pairs=pairs, loss=LossConfig(reliability="track")), draw=0)
+    assert (asked["followed_x"].tolist(), asked["followed_y"].tolist()) == ([0, 1], [0, 1, LOST])
+    not_asked = make_sample(clip, config(pairs=pairs, loss=LossConfig(reliability="sim")), draw=0)
+    assert (not_asked["followed_x"].tolist(), not_asked["followed_y"].tolist()) == ([LOST] * 2, [LOST] * 3)
+    assert all(np.array_equal(asked[name], not_asked[name]) for name in asked if not name.startswith("followed"))
+
+
+def test_one_frame_taken_twice_is_followed_to_itself():
+    pairs = PairConfig(partner="itself")
+    got = make_sample(street_clip([0, 50], [5, 50]), config(pairs=pairs, loss=LossConfig(reliability="track")), draw=0)
+    assert got["followed_x"].tolist() == got["followed_y"].tolist() == [0, 1]
+
+
+def test_clips_without_boxes_are_refused_if_the_loss_asks_for_them():
+    clip = street_clip([np.nan, 50], [5, 50])
+    with pytest.raises(ValueError, match=r"without boxes, which audit and --loss\.reliability track need"):
+        make_sample(clip, config(loss=LossConfig(reliability="track")), draw=0)
+
+
+def test_in_a_batch_positions_count_through_all_pairs():
+    samples = [
+        make_sample(street_clip([0, 50], [50, 0]), config(loss=LossConfig(reliability="track")), draw=0),
+        make_sample(street_clip([0], [90, 0]), config(loss=LossConfig(reliability="track")), draw=1),
+    ]
+    columns = {name: [sample[name] for sample in samples] for name in (*COLUMNS, "seconds")}
+    batch = to_batch(collate({**columns, "draw": [0, 1], "video": [0, 0]}), torch.device("cpu"))
+    assert batch.followed is not None
+    assert [part.tolist() for part in batch.followed] == [[1, 0, 3], [1, 0, LOST, 2]]

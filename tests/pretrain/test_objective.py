@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.nn import functional
 from pretrain.config import LossConfig
 from pretrain.objective import Batch, batch_loss
 from pretrain.pairs import match
+from pretrain.tracks import LOST
 from tests.pretrain.scenes import batch_of
 
 SCENES = {
@@ -331,3 +333,21 @@ def test_the_two_views_of_these_tests_are_matched_differently():
         batch_loss(embedding, value, batch, LossConfig(), beta=0.0).similarity_mean for value in (embedding, judged)
     ]
     assert found[0] > found[1] + 0.1
+
+
+def test_boxes_that_know_everybody_weigh_pairs_as_the_truth_does():
+    """People are numbered by their places in the second frames, and the boxes lead there; who is not there is lost."""
+    scene = SCENES["different"]
+    embedding, batch = embedding_of(scene, [0, 1]), batch_of(scene, [0, 1])
+    size_x, size_y = sum(batch.x_counts), sum(batch.y_counts)
+    followed_x = torch.tensor([1, 0, 2, 4, 3, 5, 6, 8, 7, 9])[:size_x]
+    followed_y = torch.full((size_y,), LOST)
+    followed_y[followed_x[followed_x < size_y]] = torch.nonzero(followed_x < size_y).flatten()
+    identities = torch.cat([followed_x, torch.arange(size_y)])
+    known = replace(batch, identities=identities, followed=(followed_x, followed_y))
+    by_boxes, by_truth = (
+        batch_loss(embedding, embedding, known, LossConfig(reliability=name), beta=1.0) for name in ("track", "oracle")
+    )
+    assert 0 < by_truth.precision < 1, "some matches are wrong"
+    torch.testing.assert_close(by_boxes.reliability, by_truth.reliability)
+    torch.testing.assert_close(by_boxes.total, by_truth.total)

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from pretrain.reliability import margin_reliability, mutual_reliability, similarity_reliability
+from pretrain.reliability import (
+    margin_reliability,
+    mutual_reliability,
+    similarity_reliability,
+    track_reliability,
+)
+from pretrain.tracks import LOST
 
 SHAPES = [(1, 1), (1, 4), (4, 1), (3, 5), (5, 3), (4, 4)]
 
@@ -101,3 +107,24 @@ def test_no_reliability_has_a_gradient():
     ):
         assert not got.requires_grad
         assert got.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("followed_x", "followed_y", "expected"),
+    [
+        ([3], [LOST, LOST, LOST, 0], 1.0),
+        ([LOST], [LOST] * 4, 0.5),
+        ([2], [LOST, LOST, 0, LOST], 0.0),
+        ([LOST], [LOST, LOST, LOST, 5], 0.0),
+    ],
+    ids=["the chain leads there", "no chain at either", "it leads elsewhere", "another's leads there"],
+)
+def test_boxes_speak_for_a_pair_against_it_or_not_at_all(followed_x, followed_y, expected):
+    got = track_reliability(*map(torch.tensor, (followed_x, followed_y, [0], [3])))
+    assert got.tolist() == [expected]
+    assert got.dtype == torch.float32
+
+
+def test_without_pairs_boxes_say_nothing():
+    none = torch.zeros(0, dtype=torch.int64)
+    assert track_reliability(torch.tensor([LOST]), none, none, none).shape == (0,)

@@ -91,6 +91,14 @@ def test_a_frame_without_truth_makes_wrong_pairs():
     assert (result.precision, result.recall, result.crops_without_truth) == (0, 0, 1 / 2)
 
 
+def test_boxes_rank_pairs_too():
+    # They swap clothes where they stand: looks match the wrong ones, and only the boxes know. The third stays.
+    real = truth({ANN: 0, BOB: 50, CAT: 90}, {ANN: 0, BOB: 50, CAT: 90})
+    auditor = audit(real, clip([(0, 0), (1, 50), (2, 90)], [(1, 0), (0, 50), (2, 90)]), reliability="track")
+    assert auditor.result().reliability_auroc == 1.0
+    assert [pair.reliability for pair in auditor.extremes(3)[0]] == [1, 0, 0]
+
+
 @pytest.mark.parametrize("reliability", ["mutual", "sim", "margin"])
 def test_reliability_is_ranked_against_right_and_wrong(reliability: str):
     # Ann looks exactly like herself; the one who looks partly like Bob is somebody else.
