@@ -127,31 +127,6 @@ def reliability_histogram(reliability_P: Tensor, bins: int = 10) -> Tensor:
     return (bin_P[:, None] == torch.arange(bins, device=bin_P.device)).sum(dim=0)
 
 
-def matching_precision(matched_x_identity: Tensor, matched_y_identity: Tensor) -> Tensor:
-    """Share of matched pairs that are of one person, among the pairs whose both crops have a known identity.
-
-    Labels are for watching only. A false detection has no identity and is not counted here; the audit
-    (`pretrain.audit.auditor`) counts a pair with one as wrong.
-
-    Args:
-        matched_x_identity: int64 [P]; negative is unknown.
-        matched_y_identity: int64 [P].
-
-    Returns:
-        float32 in [0, 1]; NaN if no pair has both identities known.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
-    if matched_x_identity.shape != matched_y_identity.shape:
-        raise ValueError(
-            f"{len(matched_x_identity)} and {len(matched_y_identity)} identities; give one of each per pair"
-        )
-    is_known_P = (matched_x_identity >= 0) & (matched_y_identity >= 0)
-    is_right_P = is_known_P & (matched_x_identity == matched_y_identity)
-    return is_right_P.sum().float() / is_known_P.sum()
-
-
 def _precise(value: Tensor) -> Tensor:
     """Without gradient, in float32 at least."""
     return value.detach().to(torch.promote_types(value.dtype, torch.float32))

@@ -1,5 +1,7 @@
 """The whole chain on an object store: videos, clips, runs and models behind s3:// URLs, on moto's server."""
 
+import contextlib
+import io
 import json
 import os
 import socket
@@ -8,11 +10,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import boto3
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
+import evaluation.__main__
+import lifelong.__main__
+import pretrain.__main__
+from cluster.console import run_cli
 from pretrain.models.directory import load_embedder
 from tests.evaluation.people import write_market
 from tests.lifelong.runs.runs import write_domains
@@ -38,8 +45,13 @@ class Store:
     def json(self, key: str) -> dict:
         return json.loads(self.client().get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
-    def pretrain(self, line: str) -> dict:
-        return self.run("pretrain", line)
+    def here(self, main: ModuleType, line: str) -> dict:
+        """Run a command that needs no Ray in this process: a process of its own takes seconds to begin."""
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
+            run_cli(main.PROGRAM, main.COMMANDS, line.split())
+        assert ended.value.code == 0
+        return json.loads(said.getvalue().splitlines()[-1])
 
     def run(self, package: str, line: str) -> dict:
         """Run a command in a process of its own, which starts its own small Ray, and return its result."""
@@ -89,7 +101,7 @@ def test_from_videos_to_a_model_and_its_scores(store: Store, tmp_path: Path):
         f"prepare s3://{BUCKET}/videos --out s3://{BUCKET}/clips --detector boxes --clip-seconds 2 "
         "--segment-seconds 4 --min-height 40 --workers 2"
     )
-    totals = store.pretrain(prepare)
+    totals = store.run("pretrain", prepare)
     assert (totals["videos"], totals["done"], totals["quarantined"]) == (4, 2, 2)
     assert totals["clips"] >= 8
     report = store.json("clips/report.json")
@@ -102,7 +114,7 @@ def test_from_videos_to_a_model_and_its_scores(store: Store, tmp_path: Path):
         f"train isr-tiny --clips s3://{BUCKET}/clips --out s3://{BUCKET}/runs/one --epochs 2 --batch-pairs 4 "
         "--checkpoint-every 2 --cpus-per-worker 1 --log-every 2 --model.height 32 --model.width 16"
     )
-    final = store.pretrain(train)
+    final = store.run("pretrain", train)
     steps = 2 * totals["clips"] // 4
     assert final["step"] == steps
     keys = store.keys("runs/one/")
@@ -113,9 +125,9 @@ def test_from_videos_to_a_model_and_its_scores(store: Store, tmp_path: Path):
     assert {f"{checkpoint}/{name}" for name in ("model.safetensors", "optimizer.safetensors", "state.json")} <= set(
         keys
     )
-    assert store.pretrain(train) == final, "the same again is done already"
+    assert store.here(pretrain.__main__, train) == final, "the same again is done already"
 
-    export = store.pretrain(f"export s3://{BUCKET}/runs/one --out s3://{BUCKET}/models/one")
+    export = store.here(pretrain.__main__, f"export s3://{BUCKET}/runs/one --out s3://{BUCKET}/models/one")
     assert export["step"] == steps
     assert store.keys("models/one/") == [
         f"models/one/{name}" for name in ("README.md", "config.json", "model.safetensors")
@@ -130,11 +142,11 @@ def test_from_videos_to_a_model_and_its_scores(store: Store, tmp_path: Path):
     assert store.run("evaluation", embed)["maps"] == f"s3://{BUCKET}/features/one.maps"
     names = {"one.parquet", *(f"one.maps/{name}" for name in ("config.json", "maps.npy", "rows.parquet"))}
     assert {key.removeprefix("features/") for key in store.keys("features/")} == names
-    score = store.run("evaluation", f"score s3://{BUCKET}/features/one.parquet --matcher qaconv --exact")
+    score = store.here(evaluation.__main__, f"score s3://{BUCKET}/features/one.parquet --matcher qaconv --exact")
     assert score["num_gallery"] == 6 * 2 + 3
     options = "--matcher qaconv --queries 2"
     report = f"report s3://{BUCKET}/features/one.parquet --out s3://{BUCKET}/report.html {options}"
-    assert store.run("evaluation", report)["scores"]["one"]["mAP"] > 0
+    assert store.here(evaluation.__main__, report)["scores"]["one"]["mAP"] > 0
     assert store.keys("report.html") == ["report.html"]
 
 
@@ -152,10 +164,10 @@ def test_lifelong_stages_and_their_gallery(store: Store, tmp_path: Path):
     assert [stage["name"] for stage in result["stages"]] == ["north", "south"]
     before = {key for key in store.keys("lifelong/") if key.startswith(("lifelong/stages", "lifelong/features"))}
     assert "lifelong/stages/02-south/memory.parquet" in before
-    assert store.run("lifelong", line) == result, "the same again is done already"
-    promoted = store.run("lifelong", f"promote {run} --tolerance 1 --max-forgetting 1 --gallery {run}/gallery")
+    assert store.here(lifelong.__main__, line) == result, "the same again is done already"
+    promoted = store.here(lifelong.__main__, f"promote {run} --tolerance 1 --max-forgetting 1 --gallery {run}/gallery")
     assert promoted["stage"] == 2
-    verified = store.run("lifelong", f"gallery verify {run}/gallery")
+    verified = store.here(lifelong.__main__, f"gallery verify {run}/gallery")
     assert verified["items"] == 48
-    hits = store.run("lifelong", f"gallery search {run}/gallery {run}/features/north/by-02.parquet -k 3")
+    hits = store.here(lifelong.__main__, f"gallery search {run}/gallery {run}/features/north/by-02.parquet -k 3")
     assert hits

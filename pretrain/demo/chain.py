@@ -143,7 +143,7 @@ def _embed(name: str, out: str, street: str) -> Features:
 def _audit(name: str, out: str, clips: str, street: str) -> Auditor:
     embedder = HistogramEmbedder() if name == "histogram" else load_embedder(f"{out}/models/{name}")
     loss = isr_tiny().loss
-    kind = loss.reliability if loss.reliability in ("mutual", "sim", "margin") else "margin"
+    kind = loss.reliability if loss.reliability in ("mutual", "sim", "margin", "track") else "margin"
     auditor = Auditor(embedder, read_truth(f"{street}/truth.csv"), interval=1.0, reliability=kind, tau_r=loss.tau_r)
     auditor.add_all(clips)
     return auditor

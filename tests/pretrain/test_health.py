@@ -11,7 +11,6 @@ from pretrain.health import (
     alignment,
     effective_rank,
     embedding_deviation,
-    matching_precision,
     reliability_histogram,
     uniformity,
 )
@@ -127,15 +126,6 @@ def test_histogram_counts_every_pair_once_and_the_ends_inside():
     assert reliability_histogram(torch.tensor([torch.nan, 0.3]), bins=1).tolist() == [1]
     with pytest.raises(ValueError, match="bins must be >= 1, got 0"):
         reliability_histogram(torch.ones(2), bins=0)
-
-
-def test_precision_counts_pairs_whose_both_identities_are_known():
-    x, y = torch.tensor([4, 4, -1, 7, -1, 0]), torch.tensor([4, 5, 4, -1, -1, 0])
-    assert matching_precision(x, y).item() == pytest.approx(2 / 3)
-    assert matching_precision(x[2:5], y[2:5]).isnan()
-    assert matching_precision(x[:0], y[:0]).isnan()
-    with pytest.raises(ValueError, match="6 and 5 identities"):
-        matching_precision(x, y[:5])
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -349,5 +349,10 @@ def test_boxes_that_know_everybody_weigh_pairs_as_the_truth_does():
         batch_loss(embedding, embedding, known, LossConfig(reliability=name), beta=1.0) for name in ("track", "oracle")
     )
     assert 0 < by_truth.precision < 1, "some matches are wrong"
+    torch.testing.assert_close(by_truth.precision, by_truth.reliability.mean())
+    nobody = replace(known, identities=torch.full_like(identities, -1))
+    terms = batch_loss(embedding, embedding, nobody, LossConfig(reliability="oracle"), beta=1.0)
+    assert terms.precision.isnan()
+    assert not terms.reliability.any(), "who is not known is not right"
     torch.testing.assert_close(by_boxes.reliability, by_truth.reliability)
     torch.testing.assert_close(by_boxes.total, by_truth.total)
