@@ -110,14 +110,15 @@ class LossConfig:
     All other settings of the loss are of the first."""
     tau: float = 0.1
     """Divides the cosine in the loss; unitless."""
-    reliability: Reliability = "sim"
+    reliability: Reliability = "track"
     """How a matched pair's reliability in [0, 1] is estimated. `track` asks whether a chain of overlapping boxes joins
     the two crops, the others how alike they look. `oracle` reads `truth`: 1 for the same person, else 0; it is what an
     estimate could reach, and no training method."""
-    beta: float = 2.0
+    beta: float = 1.0
     """Exponent of the reliability; 0 gives plain InfoNCE on matched pairs."""
-    beta_warmup_steps: int = 200
-    """Steps with beta 0 at the start: a weighting from random features locks on to the few easiest pairs."""
+    beta_warmup_steps: int = 0
+    """Steps with beta 0 at the start. Needed by all but `track`: a weighting from random features locks on to the few
+    easiest pairs."""
     tau_r: float = 0.1
     """Temperature inside the `mutual` and `margin` reliabilities; unitless."""
     normalisation: Literal["self", "mean"] = "self"
@@ -144,6 +145,11 @@ class LossConfig:
             require(self.same_video_gap_seconds > 0, "loss.same-video-gap-seconds", "> 0", self.same_video_gap_seconds)
         if self.mask_same_pair_cross is not None:
             require(self.mask_same_pair_cross >= 0, "loss.mask-same-pair-cross", ">= 0", self.mask_same_pair_cross)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether reliabilities make a difference."""
+        return self.kind == "contrastive" and self.beta > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.images import decode_image
-from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, boxes_of
+from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, boxes_of, has_boxes
 from pretrain.augment import apply_changes, draw_changes, resize
 from pretrain.config import PretrainConfig
 from pretrain.objective import Batch
@@ -123,7 +123,7 @@ def make_sample(
         if truth is not None:
             sample[f"identity_{name}"] = assign_identities(boxes_of(frame), truth.get(frame["frame_index"]))
     followed = tuple(np.full(len(sample[name]), LOST) for name in "xy")
-    if config.loss.reliability == "track":
+    if config.loss.reliability == "track" and (config.loss.weighs or all(map(has_boxes, clip["frames"]))):
         followed = follow([boxes_of(frame) for frame in clip["frames"][first : second + 1]])
     sample["followed_x"], sample["followed_y"] = followed
     return sample

@@ -20,7 +20,7 @@ def isr_tiny() -> PretrainConfig:
         pairs=PairConfig(min_interval_seconds=0.4, max_interval_seconds=3.0, jitter=0.2),
         optimizer=OptimizerConfig(learning_rate=2e-3),
         # Few fixed cameras: people of other videos are told apart by the camera's look, and that is what is learned.
-        loss=LossConfig(beta=2.0, beta_warmup_steps=60, other_video_negatives=False, same_video_gap_seconds=20.0),
+        loss=LossConfig(other_video_negatives=False, same_video_gap_seconds=20.0),
     )
 
 

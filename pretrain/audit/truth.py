@@ -79,18 +79,22 @@ def assign_identities(boxes: NDArray[np.float64], frame: TrueFrame | None) -> ND
     return np.where(overlap[np.arange(len(boxes)), best] >= MIN_OVERLAP, frame.identities[best], NOBODY)
 
 
+def has_boxes(frame: dict[str, Any]) -> bool:
+    """Say whether it is known where the crops of a clip's frame were."""
+    return not any(np.isnan(crop["left"]) for crop in frame["crops"])
+
+
 def boxes_of(frame: dict[str, Any]) -> NDArray[np.float64]:
     """Return the boxes of a clip's frame, [B, 4] left, top, width, height in pixels.
 
     Raises:
         ValueError: If the clips were made from crops without boxes.
     """
-    boxes = np.array(
-        [[crop[name] for name in ("left", "top", "width", "height")] for crop in frame["crops"]], dtype=np.float64
-    )
-    if np.isnan(boxes).any():
+    if not has_boxes(frame):
         raise ValueError(
             "these clips were made from crops without boxes, which audit and --loss.reliability track need; "
             "give left,top,width,height in the manifest, or choose another reliability"
         )
-    return boxes
+    return np.array(
+        [[crop[name] for name in ("left", "top", "width", "height")] for crop in frame["crops"]], dtype=np.float64
+    )

@@ -37,7 +37,7 @@ def make_clip(num_frames=9, seconds=0.25):
     return {"frames": [frame(index) for index in range(num_frames)]}
 
 
-def config(*, seed=0, pairs=PairConfig(), loss=LossConfig()):  # noqa: B008 - frozen
+def config(*, seed=0, pairs=PairConfig(), loss=LossConfig(reliability="sim")):  # noqa: B008 - frozen
     model = ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16)
     return PretrainConfig(recipe="test", seed=seed, pairs=pairs, model=model, loss=loss)
 
@@ -291,6 +291,8 @@ def test_clips_without_boxes_are_refused_if_the_loss_asks_for_them():
     clip = street_clip([np.nan, 50], [5, 50])
     with pytest.raises(ValueError, match=r"without boxes, which audit and --loss\.reliability track need"):
         make_sample(clip, config(loss=LossConfig(reliability="track")), draw=0)
+    for unweighed in (LossConfig(beta=0.0), LossConfig(kind="cycle")):
+        assert (make_sample(clip, config(loss=unweighed), draw=0)["followed_x"] == LOST).all()
 
 
 def test_in_a_batch_positions_count_through_all_pairs():

@@ -26,7 +26,7 @@ LOSSES = {
     f"{reliability}, {normalisation}, margin {margin}": LossConfig(
         tau=0.2, tau_r=0.3, reliability=reliability, normalisation=normalisation, mask_same_pair_cross=margin
     )
-    for reliability in ("conf", "sim", "mutual", "margin")
+    for reliability in ("conf", "sim", "mutual", "margin", "track")
     for normalisation, margin in (("self", None), ("mean", None), ("self", 0.2))
 }
 LOSSES |= {
@@ -112,6 +112,7 @@ def loop(embedding, judged, batch, config, beta):
                     "mutual": row[j] / row.sum() * column[i] / column.sum(),
                     "sim": min(1.0, max(0.0, s[i, j])),
                     "margin": 1 / (1 + math.exp(-lead / config.tau_r)),
+                    "track": 1.0 if i == j else 0.0 if i < m or j < n else 0.5,  # as `batch_of` has them followed
                 }
             )
         x_start, y_start = x_start + n, y_start + m

@@ -25,7 +25,7 @@ TINY = PretrainConfig(
     recipe="test",
     batch_pairs=6,
     model=ModelConfig(architecture="tiny", embedding_size=16, height=16, width=16),
-    loss=LossConfig(beta_warmup_steps=1),
+    loss=LossConfig(reliability="sim", beta=2.0, beta_warmup_steps=1),
     optimizer=OptimizerConfig(learning_rate=2e-4, warmup_fraction=0.0),
 )
 
@@ -228,7 +228,7 @@ def test_the_loss_is_that_of_the_views_that_the_configuration_names(match_on, re
 def test_the_clean_view_matters_exactly_if_it_is_matched(match_on):
     given = batch()
     other = replace(given, clean=crops([0], 2, "clean"))
-    config = replace(tiny(match_on), loss=LossConfig(match_on=match_on, beta_warmup_steps=0))
+    config = replace(tiny(match_on), loss=LossConfig(match_on=match_on, reliability="sim"))
     one, two = make_learner(config), make_learner(config)
     first, second = one.step(given, 1), two.step(other, 1)
     is_same = match_on == "augmented"
@@ -353,10 +353,11 @@ def test_a_step_without_any_match_leaves_the_weights_to_decay_alone():
 
 SECONDS = torch.tensor([0.0, 30, 0, 10, 5, 40], dtype=torch.float64)
 """When the frame pairs of the golden batches were seen: two of each video, near or far apart."""
+BY_LOOKS = {"reliability": "sim", "beta": 2.0, "beta_warmup_steps": 4}
 TRACES = {
-    "augmented": LossConfig(match_on="augmented", beta_warmup_steps=4),
-    "clean": LossConfig(beta_warmup_steps=4),
-    "recipe": replace(isr_tiny().loss, beta_warmup_steps=4),
+    "augmented": LossConfig(match_on="augmented", **BY_LOOKS),
+    "clean": LossConfig(**BY_LOOKS),
+    "recipe": replace(isr_tiny().loss, **BY_LOOKS),
 }
 
 
