@@ -71,7 +71,8 @@ def make_batch(images: torch.Tensor, clean: torch.Tensor) -> Batch:
     """Join two views of the same crops to a batch; six videos, at times far apart."""
     pairs = len(images) // (2 * CROPS)
     seconds = 600 * torch.rand(pairs, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return Batch(images, clean, [CROPS] * pairs, [CROPS] * pairs, torch.arange(pairs) % 6, seconds)
+    counts, places = [CROPS] * pairs, torch.arange(pairs * CROPS)
+    return Batch(images, clean, counts, counts, torch.arange(pairs) % 6, seconds, followed=(places, places))
 
 
 def encoder_step(learner: Learner, images: torch.Tensor) -> Step:

@@ -26,7 +26,16 @@ def loss_against_encoder(config: PretrainConfig | None = None) -> dict[str, floa
     shape = (2 * pairs * CROPS, 3, size.height, size.width)
     images, clean = (torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator) for _ in range(2))
     seconds = 600 * torch.rand(pairs, dtype=torch.float64, generator=generator)
-    batch = Batch(images, clean, [CROPS] * pairs, [CROPS] * pairs, torch.arange(pairs) % 6, seconds)
+    places = torch.arange(pairs * CROPS)
+    batch = Batch(
+        images,
+        clean,
+        [CROPS] * pairs,
+        [CROPS] * pairs,
+        torch.arange(pairs) % 6,
+        seconds,
+        followed=(places, places),
+    )
     encoder = make_encoder(config.model, seed=0).train()
     learner = Learner(config, total_steps=1000, device=torch.device("cpu"), wrapped=encoder)
     learner.step(batch, 1)

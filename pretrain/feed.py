@@ -16,7 +16,8 @@ from pretrain.audit.truth import NOBODY, TrueFrame, assign_identities, boxes_of,
 from pretrain.augment import apply_changes, draw_changes, resize
 from pretrain.config import PretrainConfig
 from pretrain.objective import Batch
-from pretrain.tracks import LOST, follow
+from pretrain.pairs import LOST
+from pretrain.tracks import follow
 
 
 def epoch_order(video_of_clip: NDArray[np.int64], *, seed: int, epoch: int, pairs_per_clip: int) -> NDArray[np.int64]:

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+LOST = -1
+"""Position, in the other frame, of somebody whom no chain of boxes leads to; see `pretrain.tracks`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Matches:

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pretrain.pairs import Matches
-from pretrain.tracks import LOST
+from pretrain.pairs import LOST, Matches
 
 
 def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, tau_r: float) -> Tensor:
@@ -86,7 +85,7 @@ def track_reliability(followed_x_N: Tensor, followed_y_M: Tensor, x_index_P: Ten
 
     Args:
         followed_x_N: int64, for each crop of a batch's first frames the position, among the crops of all second frames,
-            of the same person as far as boxes tell; `pretrain.tracks.LOST` where they do not.
+            of the same person as far as boxes tell; `LOST` where they do not.
         followed_y_M: int64, likewise for the second frames' crops.
         x_index_P: int64, matched crops of the first frames.
         y_index_P: int64, their partners.

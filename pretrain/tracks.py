@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from pretrain.ingest.crops import intersection_over_union
+from pretrain.pairs import LOST
 
-LOST = -1
-"""Position of somebody whom no chain of boxes leads to."""
 MIN_OVERLAP = 0.1
 """Least IoU of a person's boxes in neighbouring frames: at five frames a second walkers move half their width."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from pretrain.objective import Batch
-from pretrain.tracks import LOST
+from pretrain.pairs import LOST
 
 Scene = Sequence[tuple[Sequence[int], Sequence[int], Sequence[int]]]
 """What each rank has: crops of the first frames, crops of the second frames, and the video of each frame pair."""

@@ -15,8 +15,8 @@ from pretrain.audit.truth import NOBODY, TrueFrame
 from pretrain.augment import apply_changes, draw_changes
 from pretrain.config import LossConfig, ModelConfig, PairConfig, PretrainConfig
 from pretrain.feed import crop_images, draw_interval, epoch_order, frame_times, make_sample, to_batch
+from pretrain.pairs import LOST
 from pretrain.samples import COLUMNS, collate
-from pretrain.tracks import LOST
 
 VIDEOS = np.repeat(np.arange(5), [1, 3, 10, 10, 40])
 

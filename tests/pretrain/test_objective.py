@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from pretrain.config import LossConfig
 from pretrain.objective import Batch, batch_loss
-from pretrain.pairs import match
-from pretrain.tracks import LOST
+from pretrain.pairs import LOST, match
 from tests.pretrain.scenes import batch_of
 
 SCENES = {

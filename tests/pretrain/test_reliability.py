@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
+from pretrain.pairs import LOST
 from pretrain.reliability import (
     margin_reliability,
     mutual_reliability,
     similarity_reliability,
     track_reliability,
 )
-from pretrain.tracks import LOST
 
 SHAPES = [(1, 1), (1, 4), (4, 1), (3, 5), (5, 3), (4, 4)]
 

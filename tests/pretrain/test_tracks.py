@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pretrain.tracks import LOST, MIN_OVERLAP, follow
+from pretrain.pairs import LOST
+from pretrain.tracks import MIN_OVERLAP, follow
 
 
 def people(*lefts):
