@@ -85,7 +85,7 @@ def main(
         settings_of(arm)  # a wrong name fails here
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         where = [f"{out}/data/real"] if data else [f"{out}/data/{seed}" for seed in seeds]
-        list(pool.map(_make_clips, where, seeds, [data] * len(where)))
+        list(pool.map(make_clips, where, seeds, [data] * len(where)))
         jobs = [(out, seed, arm, epochs, bool(data)) for seed in seeds for arm in arms]
         found = list(pool.map(_run, *zip(*jobs, strict=True)))
     results: dict[str, dict[int, dict[str, Any]]] = {arm: {} for arm in arms}
@@ -96,7 +96,8 @@ def main(
     final = {"seeds": list(seeds), "epochs": epochs, "results": results, "table": text}
     storage.write_json(storage.join(out, "results.json"), final)
     storage.write_bytes(storage.join(out, "results.md"), f"{text}\n".encode())
-    write_picture(storage.join(out, "reliability"), {arm: mAP_of(by_seed) for arm, by_seed in results.items()})
+    if BASE in results:
+        write_picture(storage.join(out, "reliability"), {arm: mAP_of(by_seed) for arm, by_seed in results.items()})
     print_result({"seconds": round(time.perf_counter() - began), "out": storage.join(out, "results.json")})
 
 
@@ -130,7 +131,7 @@ def config_of(arm: str, *, seed: int, epochs: int, truth: str, is_real: bool = F
     return override(replace(base, pairs=pairs, pairs_per_clip=8 if is_real else 1), settings_of(arm))
 
 
-def _make_clips(where: str, seed: int, data: str) -> None:
+def make_clips(where: str, seed: int, data: str) -> None:
     """Draw a street, or copy the real sequences, and cut their people out, in this process, unless that is done."""
     videos, clips, ingest = f"{where}/street", f"{where}/clips", real_ingest(data) if data else INGEST
     if not storage.exists(f"{videos}/truth.csv"):

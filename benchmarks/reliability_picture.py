@@ -14,18 +14,21 @@ from matplotlib.figure import Figure
 from cluster import storage
 from evaluation.report.charts import DASHES, INK, MARKERS, PALETTE
 
-LEVELS = {"oracle": "perfect weights (oracle)", "infonce": "beta 0 (InfoNCE)", "instance": "instance discrimination"}
+LEVELS = {"oracle": "perfect weights (oracle)", "infonce": "beta 0 (InfoNCE)"}
 """Arms without an exponent, drawn as horizontal lines."""
 SIDESTEP = 0.04
 """Lines stand so far beside each other, or their error bars would hide each other."""
 
 
 def write_picture(location: str, mAP: Mapping[str, Sequence[float]]) -> None:
-    """Write LOCATION.svg and LOCATION.png: mean mAP, with the standard deviation over the seeds as error bars.
+    """Write LOCATION.svg and LOCATION.png: mean mAP; bars are the spread over the seeds of the difference to beta 0.
+
+    The streets of two seeds differ by more than any two arms do on one of them.
 
     Args:
         location: Without the ending.
-        mAP: Of every arm, by seed, fractions of 1. Arms of other normalisation or warm-up are left out.
+        mAP: Of every arm, by seed, fractions of 1; `infonce` is one. Arms of other normalisation or warm-up are left
+            out.
     """
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "reliability"}):
         figure = Figure(figsize=(7.5, 4.8), layout="constrained")
@@ -50,12 +53,12 @@ def _draw(axes: Axes, mAP: Mapping[str, Sequence[float]]) -> None:
     curves = curves_of(mAP)
     betas = sorted({0.0}.union(*curves.values()))
     for number, (name, curve) in enumerate(curves.items()):
-        points = ({0.0: mAP["infonce"]} if "infonce" in mAP else {}) | curve
+        points = {0.0: mAP["infonce"]} | curve
         aside = SIDESTEP * (number - (len(curves) - 1) / 2)
         axes.errorbar(
             [betas.index(beta) + aside for beta in points],
             [100 * statistics.mean(values) for values in points.values()],
-            yerr=[100 * statistics.stdev(values) if len(values) > 1 else 0.0 for values in points.values()],
+            yerr=[_spread(values, mAP["infonce"]) for values in points.values()],
             color=PALETTE[number],
             linestyle=DASHES[number],
             marker=MARKERS[number],
@@ -71,5 +74,12 @@ def _draw(axes: Axes, mAP: Mapping[str, Sequence[float]]) -> None:
     axes.set_ylabel("mAP of people never filmed (%)")
     axes.spines[["top", "right"]].set_visible(False)
     seeds = max(map(len, mAP.values()))
-    axes.set_title(f"{seeds} seed{'s' if seeds > 1 else ''}; bars: standard deviation", fontsize="small", color=INK)
+    title = f"{seeds} seed{'s' if seeds > 1 else ''}; bars: standard deviation of the difference to beta 0"
+    axes.set_title(title, fontsize="small", color=INK)
     axes.legend(fontsize="small", ncols=2)
+
+
+def _spread(values: Sequence[float], base: Sequence[float]) -> float:
+    """Standard deviation of the paired differences, percent."""
+    differences = [value - other for value, other in zip(values, base, strict=True)]
+    return 100 * statistics.stdev(differences) if len(differences) > 1 else 0.0
