@@ -133,7 +133,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[dict[str, str]]:
-    """A bucket ``films``, and the variables that its users need."""
+    """A bucket ``jobs``, since moto's servers in one process share what they hold, and the variables that its users need."""
     (port,) = free_ports(1)
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
@@ -144,7 +144,7 @@ def store() -> Iterator[dict[str, str]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    s3(variables).create_bucket(Bucket="films")
+    s3(variables).create_bucket(Bucket="jobs")
     yield variables
     server.stop()
 
@@ -163,7 +163,7 @@ def submitted(
     for name, people in (("a", 2), ("b", 3)):
         write_sidecar(write_film(folder / f"films/{name}.mp4", film(60, people), gop=10), 60, people)
     prepare = (
-        f"{PRETRAIN} prepare {folder}/films --out s3://films/clips --detector boxes --clip-seconds 2 "
+        f"{PRETRAIN} prepare {folder}/films --out s3://jobs/clips --detector boxes --clip-seconds 2 "
         "--segment-seconds 6 --min-height 40 --workers 1"
     )
     sweep = (
@@ -223,7 +223,7 @@ def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted
     assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
     prepared, swept = (json.loads(line) for line in log.splitlines() if line.startswith('{"out": '))
     assert (prepared["videos"], prepared["done"]) == (2, 2)
-    written = s3(store).list_objects_v2(Bucket="films", Prefix="clips/clips/")["Contents"]
+    written = s3(store).list_objects_v2(Bucket="jobs", Prefix="clips/clips/")["Contents"]
     assert len(written) == 2, "the workers know the bucket too"
     best = json.loads(Path(swept["out"], "best.json").read_text())
     assert len(swept["trials"]) == 2
