@@ -133,7 +133,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[dict[str, str]]:
-    """A bucket ``jobs``, since moto's servers in one process share what they hold, and the variables that its users need."""
+    """A bucket ``jobs``, and the variables that its users need; moto's servers in one process share what they hold."""
     (port,) = free_ports(1)
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()
