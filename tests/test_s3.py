@@ -49,7 +49,7 @@ class Store:
         """Run a command that needs no Ray in this process: a process of its own takes seconds to begin."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
-            run_cli(main.PROGRAM, main.COMMANDS, line.split())
+            run_cli(f"python -m {main.__package__}", main.COMMANDS, line.split())
         assert ended.value.code == 0
         return json.loads(said.getvalue().splitlines()[-1])
 
