@@ -22,7 +22,7 @@ MIN_HEIGHT, MAX_OVERLAP = 64, 0.3
 
 
 def real_ingest(data: str) -> IngestConfig:
-    """Return how the clips are cut: by the detector beside the videos, at the rate of the slower one."""
+    """Return how the clips are cut: by the detector beside the videos, every frame."""
     weights = storage.join(data, "yolox_nano.onnx")
     return IngestConfig(
         detector="yolox", detector_weights=weights, stride=1, clip_seconds=3.0, min_height=48, min_score=0.3
