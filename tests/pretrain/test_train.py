@@ -200,7 +200,7 @@ def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
     assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
     for name in ("loss/total", "grad/norm", "pairs/similarity"):
         # Sums in another order; AdamW makes whole steps of the last digits of small gradients.
-        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=0.02, abs=1e-4), (
+        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=1e-3, abs=1e-5), (
             name
         )
 
@@ -253,7 +253,7 @@ def test_a_run_whose_driver_is_killed_goes_on_with_another_number_of_workers(
     found = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
     assert found.count(1) == found.count(2) == 1, "a checkpoint was gone on from"
     for name in ("loss/total", "grad/norm", "pairs/similarity"):
-        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=0.02, abs=1e-4), (
+        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=1e-3, abs=1e-5), (
             name
         )
 
@@ -279,6 +279,6 @@ def test_an_elastic_run_that_loses_a_machine_goes_on_with_those_that_are_left(
     smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
     assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
     for name in ("loss/total", "grad/norm", "pairs/similarity"):
-        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=0.02, abs=1e-4), (
+        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=1e-3, abs=1e-5), (
             name
         )
