@@ -39,8 +39,16 @@ ROWS: dict[str, tuple[Callable[[], Measured], str]] = {
         from_clips.clips_against_memory,
         f">= {from_clips.BUDGET}",
     ),
-    "training: two CPU workers over one, the same batch (images per second)": (
-        workers.two_against_one,
+    "training: two CPU workers over one, the same batch, 64 x 32 (images per second)": (
+        partial(workers.two_against_one, is_shared=True, height=64),
+        f">= {workers.BUDGET}",
+    ),
+    "training: two CPU workers over one, a batch for each, 64 x 32 (images per second)": (
+        partial(workers.two_against_one, is_shared=False, height=64),
+        f">= {workers.BUDGET}",
+    ),
+    "training: two CPU workers over one, a batch for each, 128 x 64 (images per second)": (
+        partial(workers.two_against_one, is_shared=False, height=128),
         f">= {workers.BUDGET}",
     ),
     "augmentation: torchvision crop by crop over ours, 256 x 64 x 32 (CPU time)": (

@@ -58,12 +58,16 @@ def make_run(clips: str, *, workers: int) -> PretrainConfig:
 
 
 def seconds_on_ray(config: PretrainConfig, clips: str) -> list[dict[str, float]]:
-    """Train on Ray, and return for each block of steps its seconds and the share of waiting for samples."""
+    """Train on Ray; return each block's seconds, share of waiting for samples, and images per second."""
     with tempfile.TemporaryDirectory() as out:
         train(config, clips, f"{out}/run")
         records: list[dict[str, Any]] = read_metrics(f"{out}/run")
     return [
-        {"seconds": record["data/wait_seconds"] / record["data/wait_share"], "wait": record["data/wait_share"]}
+        {
+            "seconds": record["data/wait_seconds"] / record["data/wait_share"],
+            "wait": record["data/wait_share"],
+            "images_per_second": record["images_per_second"],
+        }
         for record in records[1 : STEPS // BLOCK]
     ]
 

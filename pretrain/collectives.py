@@ -28,13 +28,13 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return value
 
 
-def counts_over_ranks(count: int, device: torch.device) -> list[int]:
-    """Tell every process every process's count, in the order of ranks."""
+def counts_over_ranks(device: torch.device, *counts: int) -> list[list[int]]:
+    """Tell every process every process's counts; for each count, those of all processes in the order of ranks."""
     if world_size() == 1:
-        return [count]  # to ask a GPU is to wait for it
-    own = torch.zeros(world_size(), dtype=torch.int64, device=device)
-    own[rank()] = count
-    return [int(value) for value in sum_over_ranks(own).tolist()]
+        return [[count] for count in counts]  # to ask a GPU is to wait for it
+    every = torch.zeros(len(counts), world_size(), dtype=torch.int64, device=device)
+    every[:, rank()] = torch.tensor(counts, device=device)
+    return sum_over_ranks(every).tolist()
 
 
 class _GatherWithGradient(torch.autograd.Function):

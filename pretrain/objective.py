@@ -111,17 +111,20 @@ def batch_loss(
     device = x_ND.device
     x_index, y_index, local_pair = (_on(device, part) for part in (matches.x_index, matches.y_index, matches.pair))
     x_PD, y_PD = x_ND[x_index], y_MD[y_index]
-    counts = collectives.counts_over_ranks(len(matches.pair), device)
-    pairs_before = sum(collectives.counts_over_ranks(len(batch.video), device)[: collectives.rank()])
-    offset = sum(counts[: collectives.rank()])
-    x_GD, y_GD = (collectives.gather_with_gradient(value, counts) for value in (x_PD, y_PD))
+    # Few messages: between busy processes each costs its wait, however small it is.
+    counts, frame_pairs = collectives.counts_over_ranks(device, len(matches.pair), len(batch.video))
+    offset, pairs_before = (sum(numbers[: collectives.rank()]) for numbers in (counts, frame_pairs))
+    both_GE = collectives.gather_with_gradient(torch.cat([x_PD, y_PD], dim=1), counts)
+    x_GD, y_GD = both_GE.chunk(2, dim=1)
     pair_P, video_P = local_pair + pairs_before, batch.video.to(device, non_blocking=True)[local_pair]
-    pair_G, video_G = (collectives.gather_with_gradient(value, counts) for value in (pair_P, video_P))
+    seconds = torch.zeros(len(batch.video)) if batch.seconds is None else batch.seconds
+    seconds_P = seconds.to(device, torch.float64, non_blocking=True)[local_pair]
+    known_P3 = torch.stack([pair_P.double(), video_P.double(), seconds_P], dim=1)
+    pair_G, video_G, seconds_G = collectives.gather_with_gradient(known_P3, counts).unbind(dim=1)
+    pair_G, video_G = pair_G.long(), video_G.long()
     far_PG = None
     if config.same_video_gap_seconds is not None:
         assert batch.seconds is not None, "a batch says when its pairs were seen"
-        seconds_P = batch.seconds.to(device, non_blocking=True)[local_pair]
-        seconds_G = collectives.gather_with_gradient(seconds_P, counts)
         far_PG = far_apart(video_P, video_G, seconds_P, seconds_G, gap_seconds=config.same_video_gap_seconds)
     forward_P, backward_P = pair_log_probabilities(
         x_PD,

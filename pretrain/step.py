@@ -68,33 +68,19 @@ def to_host(values: Tensor) -> Callable[[], NDArray[np.floating]]:
     return wait
 
 
-def check_finite(step: int, remedy: str, **sums: Tensor) -> Callable[[], None]:
-    """Start to tell all processes whether sums are finite on all of them.
-
-    Returns:
-        Stops all processes together, as `require_finite` does, or none. The device may go on meanwhile.
-    """
-    bad = (~torch.isfinite(torch.stack(list(sums.values())))).any().float()
-    number = to_host(collectives.sum_over_ranks(bad))
-
-    def require() -> None:
-        if number() > 0:
-            values = ", ".join(f"{name.replace('_', ' ')} {value.item()}" for name, value in sums.items())
-            raise FloatingPointError(
-                f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
-                f"stopped before the update. {remedy}"
-            )
-
-    return require
-
-
 def require_finite(step: int, remedy: str, **sums: Tensor) -> None:
     """Stop all processes together: one that stopped alone would leave the others waiting in a collective.
 
     Raises:
         FloatingPointError: On every process, if a sum is not finite on any of them.
     """
-    check_finite(step, remedy, **sums)()
+    bad = (~torch.isfinite(torch.stack(list(sums.values())))).any().float()
+    if collectives.sum_over_ranks(bad).item() > 0:
+        values = ", ".join(f"{name.replace('_', ' ')} {value.item()}" for name, value in sums.items())
+        raise FloatingPointError(
+            f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
+            f"stopped before the update. {remedy}"
+        )
 
 
 def _health(embedding: Tensor, terms: LossTerms) -> dict[str, Tensor]:
@@ -176,7 +162,6 @@ class Learner:
         with autocast(self.device):
             embedding = self.wrapped(batch.images.to(self.device, non_blocking=True))
         judged, on_host = clean or (embedding.detach(), to_host(embedding.detach()))
-        views = check_finite(step, REMEDY, embedding=embedding.detach().sum(), matched_embedding=judged.sum())
         # What is not finite cannot be matched; this process keeps up with the others until all of them stop.
         known = np.nan_to_num(on_host(), posinf=0.0, neginf=0.0)
         terms = batch_loss(embedding, judged, batch, config.loss, beta=beta, on_host=known)
@@ -184,9 +169,8 @@ class Learner:
         # DistributedDataParallel averages gradients over processes; the loss is a sum of their shares.
         (terms.loss * collectives.world_size()).backward()
         norm = nn.utils.clip_grad_norm_(self.wrapped.parameters(), config.optimizer.max_gradient_norm)
-        outcome = check_finite(step, REMEDY, loss=terms.total, gradient_norm=norm)
-        views()
-        outcome()
+        sums = {"embedding": embedding.detach().sum(), "matched_embedding": judged.sum()}
+        require_finite(step, REMEDY, **sums, loss=terms.total, gradient_norm=norm)
         self.optimizer.step()
         found = {
             "loss/total": terms.total,

@@ -110,7 +110,7 @@ class StageLearner:
             group["lr"] = rate * group["rate"]
         self._set_modes()
         images = batch.images.to(self.device, non_blocking=True)
-        counts = collectives.counts_over_ranks(len(images), self.device)
+        [counts] = collectives.counts_over_ranks(self.device, len(images))
         with autocast(self.device):
             outputs = _gather(self.wrapped(images), counts)
         before = self._look_back(images, counts)

@@ -13,7 +13,9 @@ from ray.train.v2.api.callback import UserCallback
 from torch import Tensor, nn
 
 from cluster import session, storage
+from cluster.memory import keeping_memory
 from cluster.resources import READER, Demand
+from pretrain import collectives
 from pretrain.batch_norm import synchronise_batch_norm
 from pretrain.runs import checkpoint
 from pretrain.runs.directory import live_progress, record_folder
@@ -84,7 +86,8 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
     if ray.train.get_context().get_world_size() > 1:
         is_cpu = device.type == "cpu"
         module = synchronise_batch_norm(module) if is_cpu else nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    return prepare_model(module)
+    # Statistics of norms are the same everywhere, as they are of all workers' images: nothing to send at each step.
+    return prepare_model(module, parallel_strategy_kwargs={"broadcast_buffers": False})
 
 
 def restore(learner: Learner) -> int:
@@ -106,6 +109,8 @@ def take_steps(
 ) -> None:
     """Take the remaining steps of a run, reporting metrics and checkpoints.
 
+    A record's images per second are those of all workers, its waiting for samples is rank 0's.
+
     Args:
         learner: What learns.
         batches: This worker's, as the collate function made them, with ``images``.
@@ -124,12 +129,18 @@ def take_steps(
             speed = {
                 "data/wait_seconds": waited,
                 "data/wait_share": waited / elapsed,
-                "images_per_second": images / elapsed,
+                "images_per_second": _over_workers(images) / elapsed,
             }
             _report(record_of(step, {**metrics, **speed}), learner if is_saving else None)
             images, waited, since = 0, 0.0, time.perf_counter()
         if step == learner.total_steps:
             break
+
+
+def _over_workers(count: int) -> float:
+    device = get_device()
+    assert isinstance(device, torch.device)
+    return collectives.sum_over_ranks(torch.tensor(float(count), device=device)).item()
 
 
 def timed(batches: Iterable[dict[str, Tensor]]) -> Iterator[tuple[dict[str, Tensor], float]]:
@@ -204,7 +215,9 @@ def run_training(
                 failure_config=ray.train.FailureConfig(max_failures=plan.max_failures),
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=plan.keep_checkpoints),
                 callbacks=[RecordMetrics(folder)],
-                worker_runtime_env={"env_vars": {"RAY_ADDRESS": session.address()}},
+                worker_runtime_env={
+                    "env_vars": {"RAY_ADDRESS": session.address(), **({} if plan.use_gpu else keeping_memory())}
+                },
             ),
         )
         with live_progress(os.path.join(folder, FILE), total_steps):

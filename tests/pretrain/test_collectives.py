@@ -32,7 +32,8 @@ def gathers(rank):
     found = {}
     for name, counts in ROWS.items():
         own = part(random(sum(counts), 3), counts, rank)
-        agreed = collectives.counts_over_ranks(len(own), own.device)
+        agreed, numbers = collectives.counts_over_ranks(own.device, len(own), rank)
+        assert numbers == [0, 1]
         gathered = gather_with_gradient(own, agreed)
         (gathered.square() * weight_of(rank, len(gathered))).sum().backward()
         found[name] = {"counts": agreed, "gathered": gathered.detach(), "gradient": own.grad}
@@ -162,7 +163,7 @@ def test_batch_norm_of_constant_channels_far_from_zero_is_near_zero(ranks):
 def test_one_process_needs_no_group():
     value = random(3, 2).requires_grad_()
     assert (collectives.rank(), collectives.world_size()) == (0, 1)
-    assert collectives.counts_over_ranks(3, value.device) == [3]
+    assert collectives.counts_over_ranks(value.device, 3, 5) == [[3], [5]]
     assert gather_with_gradient(value, [3]) is value
     summed = collectives.sum_over_ranks(value)
     assert not summed.requires_grad

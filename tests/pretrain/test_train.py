@@ -171,6 +171,23 @@ def dies_once_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None
     return loop
 
 
+def assert_learned_alike(smooth: str, bumpy: str) -> None:
+    """The records of two runs tell of the same steps, up to sums in another order."""
+    wanted, found = read_metrics(smooth), read_metrics(bumpy)
+    assert [line["step"] for line in found] == list(range(1, STEPS + 1))
+    for name in ("loss/total", "grad/norm", "pairs/similarity"):
+        # AdamW makes whole steps of the last digits of small gradients.
+        assert [line[name] for line in found] == pytest.approx([line[name] for line in wanted], rel=1e-3, abs=1e-5), (
+            name
+        )
+    assert images_of(found) == pytest.approx(images_of(wanted)), "of all workers"
+
+
+def images_of(record: list[dict[str, Any]]) -> list[float]:
+    """Images of each line, from their rate and the seconds of the line."""
+    return [line["images_per_second"] * line["data/wait_seconds"] / line["data/wait_share"] for line in record]
+
+
 @pytest.mark.ray
 def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -196,13 +213,7 @@ def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
     assert all(rank == draw % 4 // 2 for rank, draw in draws), "by one worker"
     again = [draw for draw in set(draws) if draws.count(draw) > 1]
     assert all(8 <= draw < 24 for _, draw in again), "twice only what no checkpoint had when the worker died"
-    smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
-    assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
-    for name in ("loss/total", "grad/norm", "pairs/similarity"):
-        # Sums in another order; AdamW makes whole steps of the last digits of small gradients.
-        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=1e-3, abs=1e-5), (
-            name
-        )
+    assert_learned_alike(finished[0], out)
 
 
 def waits_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
@@ -248,14 +259,9 @@ def test_a_run_whose_driver_is_killed_goes_on_with_another_number_of_workers(
         driver.wait()
     final = train(CONFIG, clips, out)
     assert final["step"] == STEPS
-    smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
-    assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
+    assert_learned_alike(finished[0], out)
     found = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
     assert found.count(1) == found.count(2) == 1, "a checkpoint was gone on from"
-    for name in ("loss/total", "grad/norm", "pairs/similarity"):
-        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=1e-3, abs=1e-5), (
-            name
-        )
 
 
 def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
@@ -276,9 +282,4 @@ def test_an_elastic_run_that_loses_a_machine_goes_on_with_those_that_are_left(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == {"step": STEPS, "sizes": [2, 1]}
-    smooth, bumpy = read_metrics(finished[0]), read_metrics(out)
-    assert [line["step"] for line in bumpy] == list(range(1, STEPS + 1))
-    for name in ("loss/total", "grad/norm", "pairs/similarity"):
-        assert [line[name] for line in bumpy] == pytest.approx([line[name] for line in smooth], rel=1e-3, abs=1e-5), (
-            name
-        )
+    assert_learned_alike(finished[0], out)
