@@ -23,6 +23,7 @@ Value = str | int | float | bool
 """Of one setting; what comes from a command line stays text until a configuration reads it."""
 
 FORMS = "A,B,C or LOW:HIGH or loguniform(LOW,HIGH), uniform(LOW,HIGH), randint(LOW,HIGH), choice(A,B,C)"
+DRAWN = re.compile(r"(loguniform|uniform|randint|choice)\(.*\)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +98,17 @@ def read_space(texts: Sequence[str], file: str = "") -> list[Axis]:
         else:
             raise ValueError(f"{name} in {file} must be a list of values or text of the form {FORMS}, got {value!r}")
     return list(space.values())
+
+
+def named_spaces(argv: list[str]) -> list[str]:
+    """Read ``--loss.tau loguniform(0.03,0.3)`` as ``--over loss.tau=loguniform(0.03,0.3)``."""
+    made: list[str] = []
+    for text in argv:
+        if DRAWN.fullmatch(text) and made and made[-1].startswith("--") and made[-1] != "--over":
+            made[-1:] = ["--over", f"{made[-1][2:]}={text}"]
+        else:
+            made.append(text)
+    return made
 
 
 def draw_trials(space: Sequence[Axis], *, samples: int, seed: int) -> list[dict[str, Value]]:

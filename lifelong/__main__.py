@@ -145,6 +145,7 @@ def sweep(
     *,
     out: str,
     over: Specs = (),
+    space: str = "",
     samples: int = 1,
     metric: Metric = "mAP",
     stage: Specs = (),
@@ -157,7 +158,9 @@ def sweep(
 
     Args:
         out: Where the trials and sweep.json go: a folder or an s3:// URL. A begun sweep goes on.
-        over: A setting and its values: loss.tau=0.02,0.05,0.1 or loss.tau=0.02:0.2 (drawn); several times.
+        over: A setting and its values: loss.tau=0.02,0.05,0.1 or loss.tau=0.02:0.2 (drawn); several times. Or by its
+            name: --loss.tau 'loguniform(0.02,0.2)'.
+        space: JSON or TOML file of more settings.
         samples: Trials with drawn values.
         metric: What is best after the last stage: mAP or rank1 with stored galleries, reindex_mAP with galleries
             extracted anew, matching_mAP by QAConv in those.
@@ -169,7 +172,7 @@ def sweep(
     """
     made = make_plan(config, stage, start=start, from_run="", unseen=(), identities=identities, any_counts=any_counts)
     try:
-        trials = sweep_stages(made, over, storage.resolve(out), samples=samples, metric=metric)
+        trials = sweep_stages(made, over, storage.resolve(out), samples=samples, metric=metric, space=space)
     finally:
         session.disconnect()
     shown = Table(title=f"the best {metric} first; mAP and Rank-1 after the last stage, without re-extraction")

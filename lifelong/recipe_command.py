@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from cluster.console import command, with_default
+from cluster.search_space import named_spaces
 from lifelong.recipes import RECIPES, find_recipe
 
 PROGRAM = "python -m lifelong"
@@ -20,7 +21,8 @@ def of_recipe(function: Callable[..., None], name: str) -> Callable[[list[str]],
                 print(f"  {recipe:<32}  {inspect.getdoc(make)}")
             sys.exit(0 if argv else 2)
         default = find_recipe(argv[0])()
-        command(with_default(function, "config", default), f"{PROGRAM} {name} {argv[0]}")(argv[1:])
+        rest = named_spaces(argv[1:]) if name == "sweep" else argv[1:]
+        command(with_default(function, "config", default), f"{PROGRAM} {name} {argv[0]}")(rest)
 
     start.__doc__ = function.__doc__
     return start

@@ -40,7 +40,7 @@ def run_trial(plan: dict[str, Any], location: str, settings: dict[str, Any]) -> 
 
 
 def sweep_stages(
-    plan: LifelongPlan, over: Sequence[str], out: str, *, samples: int, metric: Metric = "mAP"
+    plan: LifelongPlan, over: Sequence[str], out: str, *, samples: int, metric: Metric = "mAP", space: str = ""
 ) -> list[dict[str, Any]]:
     """Run a sweep, and write what it found, see `cluster.sweep_report.write_sweep`.
 
@@ -51,6 +51,7 @@ def sweep_stages(
         out: Where trials and results go.
         samples: Trials with drawn values.
         metric: By which trials are ordered.
+        space: A file of more of what is tried.
 
     Returns:
         Settings, metrics and folder of each trial, the best first.
@@ -59,13 +60,15 @@ def sweep_stages(
         ValueError: If a setting is unknown or refused, or ``out`` holds another sweep.
     """
     config = plan.stages[0].config
-    space = read_space(over)
-    trials = draw_trials(space, samples=samples, seed=config.seed)
+    axes = read_space(over, space)
+    trials = draw_trials(axes, samples=samples, seed=config.seed)
     for settings in trials:
         made = with_settings(plan, dict(settings))  # a wrong name or value is found before anything runs
         if metric == "matching_mAP" and not made.stages[-1].config.loss.matching.is_used:
             raise ValueError(f"--metric matching_mAP needs a weight of loss.matching, and {settings} has none")
     mine = {"plan": plan_to_json(plan), "over": list(over), "samples": samples, "metric": metric}
+    if space:
+        mine["space"] = storage.resolve(space)
     location = storage.join(out, "sweep-plan.json")
     if storage.exists(location) and storage.read_json(location) != mine:
         raise ValueError(f"{out} holds another sweep; repeat its options, or give another --out")
@@ -80,5 +83,5 @@ def sweep_stages(
         cpus=config.cpus_per_worker,
         gpus=1 if config.use_gpu else 0,
     )
-    write_sweep(out, found, metric=metric, over=space)
+    write_sweep(out, found, metric=metric, over=axes)
     return found

@@ -1,7 +1,6 @@
 """Commands of pretraining whose first argument is a recipe: train and sweep."""
 
 import inspect
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, with_default
+from cluster.search_space import named_spaces
 from pretrain.config import PretrainConfig
 from pretrain.models.initial import resolve_initial
 from pretrain.recipes import RECIPES, find_recipe
@@ -21,7 +21,6 @@ from pretrain.train import train as train_run
 PROGRAM = "python -m pretrain"
 Flat = tyro.conf.arg(name="")
 """A nested configuration whose fields are options of the command itself."""
-DISTRIBUTION = re.compile(r"(loguniform|uniform|randint|choice)\(.*\)")
 
 
 def train(*, clips: str, out: str, config: Annotated[PretrainConfig, Flat]) -> None:
@@ -107,19 +106,8 @@ def of_recipe(function: Callable[..., None], name: str) -> Callable[[list[str]],
             default = with_best(default, rest[place + 1])
             rest = rest[:place] + rest[place + 2 :]
         if name == "sweep":
-            rest = _named_spaces(rest)
+            rest = named_spaces(rest)
         command(with_default(function, "config", default), f"{PROGRAM} {name} {argv[0]}")(rest)
 
     start.__doc__ = function.__doc__
     return start
-
-
-def _named_spaces(argv: list[str]) -> list[str]:
-    """Read ``--loss.tau loguniform(0.03,0.3)`` as ``--over loss.tau=loguniform(0.03,0.3)``."""
-    made: list[str] = []
-    for text in argv:
-        if DISTRIBUTION.fullmatch(text) and made and made[-1].startswith("--") and made[-1] != "--over":
-            made[-1:] = ["--over", f"{made[-1][2:]}={text}"]
-        else:
-            made.append(text)
-    return made

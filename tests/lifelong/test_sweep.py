@@ -58,10 +58,12 @@ def test_a_trial_of_matching_says_how_well_it_matches(tmp_path):
 def test_a_sweep_scores_its_trials_and_keeps_to_itself(ray_cluster: None, tmp_path: Path):
     write_domains(tmp_path)
     plan, out = plan_of(tmp_path, "north", "south", epochs=1), str(tmp_path / "sweep")
-    trials = sweep_stages(plan, ["loss.compatibility=0.5,2"], out, samples=1)
-    assert sorted(trial["settings"]["loss.compatibility"] for trial in trials) == ["0.5", "2"]
+    space = str(tmp_path / "space.json")
+    storage.write_json(space, {"loss": {"compatibility": [0.5, 2]}})
+    trials = sweep_stages(plan, [], out, samples=1, space=space)
+    assert sorted(trial["settings"]["loss.compatibility"] for trial in trials) == [0.5, 2]
     assert trials[0]["metrics"]["mAP"] >= trials[1]["metrics"]["mAP"] > 0
     assert storage.read_json(f"{out}/sweep.json") == {"trials": trials}
     assert len(list(Path(out, "trials").glob("*/results.json"))) == 2
     with pytest.raises(ValueError, match="holds another sweep; repeat its options, or give another --out"):
-        sweep_stages(plan, ["loss.compatibility=0.5,3"], out, samples=1)
+        sweep_stages(plan, ["loss.compatibility=0.5,2"], out, samples=1)

@@ -18,7 +18,6 @@ from pretrain.runs.checkpoint import read_state
 from pretrain.runs.local import newest
 from pretrain.samples import load_clip_table
 from pretrain.sweep import LABEL_FREE, SweepConfig, Trial, labelled_scores, sweep_pretraining, with_best
-from pretrain.train_command import _named_spaces
 from tests.lifelong.people import write_people
 from tests.pretrain.ingest.films import write_clips_directory
 
@@ -93,12 +92,6 @@ def test_a_labelled_dataset_can_decide(tmp_path: Path):
     assert set(found) == {"mAP", "rank1"}
     assert all(0 < value <= 1 for value in found.values())
     assert SweepConfig(validate="market1501:x").metric == "mAP"
-
-
-def test_distributions_may_follow_the_name_of_a_setting():
-    given = ["--out", "x", "--loss.tau", "loguniform(0.03,0.3)", "--over", "loss.beta=0,1", "--seed", "2"]
-    expected = ["--out", "x", "--over", "loss.tau=loguniform(0.03,0.3)", "--over", "loss.beta=0,1", "--seed", "2"]
-    assert _named_spaces(given) == expected
 
 
 @pytest.mark.ray
