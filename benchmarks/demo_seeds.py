@@ -1,10 +1,10 @@
 """The demo's table over several seeds: python -m benchmarks.demo_seeds --seeds 0 1 2."""
 
-import statistics
 from typing import Any
 
 import tyro
 
+from benchmarks.tables import spread
 from cluster import session, storage
 from cluster.console import console, print_result
 from pretrain.demo.chain import DemoConfig, run_demo
@@ -33,12 +33,6 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), out: str = "out/demo-seeds") -> Non
     result: dict[str, Any] = {"seeds": list(seeds), "summaries": summaries, "table": text}
     storage.write_json(storage.resolve(f"{out}/results.json"), result)
     print_result({"seconds": [summary["seconds"] for summary in summaries], "out": f"{out}/results.json"})
-
-
-def spread(values: list[float]) -> str:
-    """Format fractions as mean and standard deviation in percent."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.1f} ± {100 * deviation:.1f}"
 
 
 if __name__ == "__main__":

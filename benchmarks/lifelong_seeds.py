@@ -5,11 +5,9 @@ seed go on from one first stage, so that they differ in what comes after it; the
 trainings are those of ``python -m lifelong run``, in this machine's processes without Ray's start-up time.
 """
 
-import math
 import multiprocessing
 import os
 import shutil
-import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -17,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.tables import spread
 from cluster import storage
 from cluster.console import console, print_result
 from cluster.values import override
@@ -147,14 +146,6 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
         ]
         lines.append(f"| {method} | " + " | ".join(map(spread, cells)) + " |")
     return "\n".join(lines)
-
-
-def spread(values: list[float | None]) -> str:
-    """Format fractions as mean and standard deviation in percent."""
-    known = [value for value in values if value is not None and not math.isnan(value)]
-    if not known:
-        return "-"
-    return f"{100 * statistics.mean(known):.1f} ± {100 * (statistics.stdev(known) if len(known) > 1 else 0.0):.1f}"
 
 
 if __name__ == "__main__":

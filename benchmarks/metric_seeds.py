@@ -15,7 +15,8 @@ from typing import Any
 
 import tyro
 
-from benchmarks.lifelong_seeds import domain, draw, spread
+from benchmarks.lifelong_seeds import domain, draw
+from benchmarks.tables import spread
 from cluster import storage
 from cluster.console import console, print_result
 from cluster.values import override

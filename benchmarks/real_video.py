@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from benchmarks.demo_seeds import spread
+from benchmarks.tables import spread
 from cluster import session, storage
 from cluster.console import console, print_result
 from evaluation.embedder import Embedder

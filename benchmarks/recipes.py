@@ -12,8 +12,8 @@ from typing import Any
 
 import tyro
 
-from benchmarks.demo_seeds import spread
 from benchmarks.reliability import make_clips
+from benchmarks.tables import spread
 from cluster import storage
 from cluster.console import console, print_result
 from pretrain.config import PretrainConfig

@@ -19,9 +19,9 @@ from typing import Any
 
 import tyro
 
-from benchmarks.demo_seeds import spread
 from benchmarks.real_sequences import copy_of, real_ingest
 from benchmarks.reliability_picture import write_picture
+from benchmarks.tables import spread
 from cluster import storage
 from cluster.console import console, print_result
 from cluster.values import fingerprint, override, to_json

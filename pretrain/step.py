@@ -14,11 +14,14 @@ from pretrain.models.encoder import Encoder
 from pretrain.objective import Batch, LossTerms, batch_loss
 from pretrain.schedules import beta_after_warmup, warmup_cosine
 
+SPARED = ("cls_token", "pos_embed", "relative_position_bias_table")
+"""Parameters of ViT and Swin that are added to values, as biases are, though they have several dimensions."""
+
 
 def make_optimizer(
     model: nn.Module, config: OptimizerConfig, rates: Mapping[str, float] | None = None
 ) -> torch.optim.Optimizer:
-    """Make the optimiser; weight decay only on matrices and kernels (biases and norms are one-dimensional).
+    """Make the optimiser; weight decay only on matrices and kernels: biases and norms are one-dimensional.
 
     On a GPU, one kernel updates many parameters.
 
@@ -32,7 +35,8 @@ def make_optimizer(
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             found = [rate for start, rate in (rates or {}).items() if name.removeprefix("module.").startswith(start)]
-            groups.setdefault((found[0] if found else 1.0, parameter.ndim > 1), []).append(parameter)
+            is_decayed = parameter.ndim > 1 and name.rpartition(".")[2] not in SPARED
+            groups.setdefault((found[0] if found else 1.0, is_decayed), []).append(parameter)
     made = [
         {"params": parameters, "weight_decay": config.weight_decay if is_decayed else 0.0, "rate": rate}
         for (rate, is_decayed), parameters in sorted(groups.items(), key=lambda group: not group[0][1])

@@ -325,6 +325,17 @@ def test_decay_spares_biases_and_norms():
     assert "embedding.bias" in spared
 
 
+@pytest.mark.parametrize(
+    ("architecture", "tables"), [("vit_s", {"cls_token", "pos_embed"}), ("swin_t", {"relative_position_bias_table"})]
+)
+def test_decay_spares_what_a_transformer_adds(architecture, tables):
+    encoder = make_encoder(replace(TINY.model, architecture=architecture, height=64, width=32), seed=0)
+    decayed, _ = make_optimizer(encoder, TINY.optimizer).param_groups
+    names = {id(value): name.rpartition(".")[2] for name, value in encoder.named_parameters()}
+    assert tables < set(names.values())
+    assert {names[id(value)] for value in decayed["params"]} == {"weight"}
+
+
 def test_gradients_are_scaled_down_and_their_norm_is_told_as_it_was():
     learner = make_learner(tiny(max_gradient_norm=1e-3))
     metrics = learner.step(batch(), 1)
