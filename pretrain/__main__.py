@@ -132,6 +132,7 @@ def audit(
         sheet: Picture of the most and least reliable pairs; by default audit.jpg inside the clips directory.
     """
     clips = storage.resolve(clips)
+    picture = storage.resolve(sheet) if sheet else storage.join(clips, "audit.jpg")
     require_clips(clips)
     embedder: Embedder = load_embedder(model) if model else HistogramEmbedder()
     boxes = read_truth(storage.resolve(truth))
@@ -140,7 +141,6 @@ def audit(
         task = bar.add_task("matching", total=None, note="")
         auditor.add_all(clips, on_progress=lambda done, total: bar.update(task, completed=done, total=total))
     result = auditor.result()
-    picture = storage.resolve(sheet) if sheet else storage.join(clips, "audit.jpg")
     drawing = draw_contact_sheet(*auditor.extremes(24))
     storage.write_bytes(picture, encode_jpeg(drawing, max_height=len(drawing)))
     print_result({**dataclasses.asdict(result), "contact_sheet": picture})
