@@ -63,7 +63,9 @@ class Head:
         command = [RAY, "job", "stop", "--address", self.url, identifier]
         subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
 
-    def job(self, identifier: str) -> dict[str, Any]:
+    def ended(self, identifier: str) -> dict[str, Any]:
+        """What Ray says of a job when it is over: on a busy machine the logs that are followed may end before."""
+        wait_until(lambda: self.get(f"/api/jobs/{identifier}")["status"] not in {"PENDING", "RUNNING"}, identifier)
         return self.get(f"/api/jobs/{identifier}")
 
     def get(self, path: str) -> dict[str, Any]:
@@ -189,29 +191,22 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, c
     wait_until(lambda: len(list(run.glob("ray/isr-tiny-*/checkpoint_*/state.json"))) > 1, "a second checkpoint")
     head.stop("begun")
     begun.communicate(timeout=60)
-    assert head.job("begun")["status"] == "STOPPED"
-    before = steps_written(run)
-    assert before[0] == 1
-    assert before[-1] < STEPS
+    assert head.ended("begun")["status"] == "STOPPED"
     assert not (run / "done.json").exists()
 
     log, _ = head.submit("again", command).communicate(timeout=240)
-    assert head.job("again")["status"] == "SUCCEEDED", log[-4000:]
+    assert head.ended("again")["status"] == "SUCCEEDED", log[-4000:]
     assert json.loads((run / "done.json").read_text())["step"] == STEPS
-    after = steps_written(run)[len(before) :]
-    assert 2 < after[0] <= before[-1] + 1, "it goes on from a checkpoint"
+    written = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert written.count(1) == written.count(2) == 1, "it goes on from a checkpoint"
     assert [line["step"] for line in read_metrics(str(run))] == list(range(1, STEPS + 1))
-
-
-def steps_written(run: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.ray
 def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict[str, "subprocess.Popen[str]"]):
     log, _ = submitted["refused"].communicate(timeout=240)
     assert submitted["refused"].returncode == 1
-    job = head.job("refused")
+    job = head.ended("refused")
     assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
     assert "\nerror: run is relative, and a job's current directory is a temporary copy" in log
     assert "Traceback" not in log
