@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Large CPU tensors otherwise spend much of their time in page faults (glibc returns every big block to the kernel).
 MALLOC := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_ARENA_MAX=1
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-conditions lint format bench clean
 
 demo: $(INSTALLED)  ## the whole chain on a drawn street; then open out/demo/report.html
 	$(MALLOC) $(BIN)/python -m pretrain demo $(ARGS)
@@ -23,6 +23,9 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+test-conditions: $(INSTALLED)  ## the tests as on other processors, in other places: an hour or two, or ARGS='-- -m "not ray"'
+	$(BIN)/python -m tests.conditions $(ARGS)
 
 bench: $(INSTALLED)  ## speed and memory as ratios against baselines in the same run
 	$(MALLOC) $(BIN)/python -m benchmarks $(ARGS)

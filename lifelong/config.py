@@ -10,6 +10,7 @@ from cluster.values import require
 from lifelong.loss_config import LossConfig
 from lifelong.memory.selection import Strategy
 from pretrain.config import AugmentConfig, ModelConfig, OptimizerConfig
+from pretrain.models.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +80,9 @@ class StageConfig:
     """Processes that read and augment images, for each training worker and on its machine; each takes a CPU."""
     use_gpu: bool = False
     """One GPU and bf16 for every training worker, and for every embedding one."""
+    precision: Precision = "auto"
+    """auto: bf16 in the matrix products of a GPU, float32 elsewhere. float64: slow; sums in another order, as of
+    another number of workers, agree in all digits that are printed."""
     checkpoint_every: int = 500
     """Steps between checkpoints; the last step always writes one."""
     keep_checkpoints: int = 1

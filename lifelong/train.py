@@ -20,6 +20,7 @@ from lifelong.runs.local import LocalMachine
 from lifelong.training.feed import to_batch
 from lifelong.training.job import StageJob, draws_of, make_learner
 from pretrain.models.directory import load_embedder
+from pretrain.models.precision import Precision
 from pretrain.runs.stream import own_share, stream
 from pretrain.runs.train import demands, restore, run_training, take_steps, worker_device, wrap
 
@@ -71,10 +72,10 @@ class RayMachine:
         checkpoint = storage.join(job.folder, final.pop("checkpoint"))
         return load(storage.read_bytes(storage.join(checkpoint, "model.safetensors"))), final
 
-    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
+    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool, precision: Precision = "auto") -> Features:
         """Embed images with a model directory; few of them here, where a pool of processes would only begin."""
-        if len(rows) <= FEW and not use_gpu:
-            return LocalMachine().embed(rows, model, use_gpu=False)
+        if precision == "float64" or (len(rows) <= FEW and not use_gpu):
+            return LocalMachine().embed(rows, model, use_gpu=use_gpu, precision=precision)
         session.connect()
         return embed_dataset(
             rows,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from cluster.values import require
 from pretrain.models.architectures import FEATURES, Architecture, require_input_size
+from pretrain.models.precision import Precision
 
 Reliability = Literal["mutual", "conf", "mean", "sim", "margin", "track", "oracle"]
 
@@ -206,6 +207,9 @@ class PretrainConfig:
     """Processes that read and decode crops, for each training worker and on its machine; each takes a CPU."""
     use_gpu: bool = False
     """One GPU and bf16 for every training worker."""
+    precision: Precision = "auto"
+    """auto: bf16 in the matrix products of a GPU, float32 elsewhere. float64: slow; sums in another order, as of
+    another number of workers, agree in all digits that are printed."""
     compile: bool = False
     """Whether the encoder is compiled by torch.compile: a minute at the start, and faster steps on a GPU."""
     checkpoint_every: int = 200

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pretrain.models.precision import at_least_single
+
 
 def adaptive_temperature(size: Tensor, *, eps: float) -> Tensor:
     """By what similarities are multiplied before a softmax over `size` candidates, ``log(size + 1) / eps``.
@@ -86,7 +88,7 @@ def cycle_loss(
     if x_ND.shape[1] != y_MD.shape[1]:
         raise ValueError(f"x has {x_ND.shape[1]} components and y {y_MD.shape[1]}; embed both with one model")
     both = torch.cat([x_ND, y_MD])
-    both = both.to(torch.promote_types(both.dtype, torch.float32))
+    both = at_least_single(both)
     short_F2, long_F2 = _sides(x_counts, y_counts)
     if len(short_F2) == 0:
         return 0.0 * both.sum(), 0

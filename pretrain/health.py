@@ -10,6 +10,8 @@ exist, for too few embeddings or for values that are not finite, it is NaN.
 import torch
 from torch import Tensor
 
+from pretrain.models.precision import at_least_single
+
 ROUNDING = 2.0**-20
 """What float32 arithmetic may make of equal unit embeddings, relative; eight times the distance of its numbers at 1."""
 
@@ -129,4 +131,4 @@ def reliability_histogram(reliability_P: Tensor, bins: int = 10) -> Tensor:
 
 def _precise(value: Tensor) -> Tensor:
     """Without gradient, in float32 at least."""
-    return value.detach().to(torch.promote_types(value.dtype, torch.float32))
+    return at_least_single(value.detach())

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pretrain.models.precision import at_least_single
 from pretrain.pairs import LOST, Matches
 
 
@@ -34,7 +35,7 @@ def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
         column_P: Matched columns.
         tau_r: Temperature; unitless, > 0.
     """
-    logit_NM = similarity_NM.detach().float() / tau_r
+    logit_NM = at_least_single(similarity_NM.detach()) / tau_r
     log_probability_NM = logit_NM.log_softmax(dim=1) + logit_NM.log_softmax(dim=0)
     return log_probability_NM[row_P, column_P].exp()
 
@@ -55,7 +56,7 @@ def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
         column_P: Matched columns.
         tau_r: Temperature; unitless, > 0.
     """
-    similarity_NM = similarity_NM.detach().float()
+    similarity_NM = at_least_single(similarity_NM.detach())
     own_P = similarity_NM[row_P, column_P]
     row_PM = similarity_NM[row_P].scatter(1, column_P[:, None], -torch.inf)
     column_PN = similarity_NM[:, column_P].T.scatter(1, row_P[:, None], -torch.inf)
@@ -66,7 +67,7 @@ def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
 
 def similarity_reliability(similarity_P: Tensor) -> Tensor:
     """The cosine of the matched pair itself, clamped to [0, 1]."""
-    return similarity_P.detach().float().clamp(0.0, 1.0)
+    return at_least_single(similarity_P.detach()).clamp(0.0, 1.0)
 
 
 def track_reliability(followed_x_N: Tensor, followed_y_M: Tensor, x_index_P: Tensor, y_index_P: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pretrain import collectives
 from pretrain.config import OptimizerConfig, PretrainConfig
 from pretrain.health import alignment, effective_rank, embedding_deviation, reliability_histogram, uniformity
 from pretrain.models.encoder import Encoder
+from pretrain.models.precision import autocast
 from pretrain.objective import Batch, LossTerms, batch_loss
 from pretrain.schedules import beta_after_warmup, warmup_cosine
 
@@ -45,11 +46,6 @@ def make_optimizer(
     if config.kind == "sgd":
         return torch.optim.SGD(made, lr=config.learning_rate, momentum=0.9, nesterov=True, fused=is_fused)
     return torch.optim.AdamW(made, lr=config.learning_rate, fused=is_fused)
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """Compute in bfloat16 on a GPU, in float32 elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
 def to_host(values: Tensor) -> Callable[[], NDArray[np.floating]]:
@@ -163,7 +159,7 @@ class Learner:
             group["lr"] = rate
         clean = self._judge(batch) if config.loss.match_on == "clean" else None
         self.wrapped.train()
-        with autocast(self.device):
+        with autocast(self.device, config.precision):
             embedding = self.wrapped(batch.images.to(self.device, non_blocking=True))
         judged, on_host = clean or (embedding.detach(), to_host(embedding.detach()))
         # What is not finite cannot be matched; this process keeps up with the others until all of them stop.
@@ -202,6 +198,6 @@ class Learner:
         """
         self.module.eval()
         # A block of its own: autocast caches what it casts, and casts of this pass carry no gradient.
-        with autocast(self.device):
+        with autocast(self.device, self.config.precision):
             judged = self.module(batch.clean.to(self.device, non_blocking=True))
         return judged, to_host(judged)

@@ -14,6 +14,7 @@ from pretrain.config import PretrainConfig
 from pretrain.feed import to_batch
 from pretrain.models.encoder import make_encoder
 from pretrain.models.initial import read_initial
+from pretrain.models.precision import dtype_of
 from pretrain.pipeline import CollatePairs, build_dataset
 from pretrain.runs.checkpoint import plain
 from pretrain.runs.directory import identity, refuse_other_run
@@ -38,7 +39,12 @@ def train_loop(settings: dict[str, Any]) -> None:
     device = worker_device(config)
     encoder = make_encoder(config.model, seed=config.seed)
     encoder.load_state_dict(load(storage.read_bytes(settings["start"])))
-    learner = Learner(config, total_steps=settings["total_steps"], device=device, wrapped=wrap(encoder, device))
+    learner = Learner(
+        config,
+        total_steps=settings["total_steps"],
+        device=device,
+        wrapped=wrap(encoder.to(dtype_of(config.precision)), device),
+    )
     step = restore(learner)
     if step == learner.total_steps:
         return

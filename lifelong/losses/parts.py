@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pretrain.models.precision import at_least_single
+
 MaskCombination = Literal["cross", "product", "average"]
 """How the masks of two models meet (see `combine_masks`)."""
 FLOOR = 1e-6
@@ -52,7 +54,7 @@ def pool_parts(map_BCHW: Tensor, num_parts: int, *, power: float = 3.0) -> Tenso
         raise ValueError(f"num_parts must be 1 to the map's {height} rows, got {num_parts}")
     if power <= 0:
         raise ValueError(f"power must be > 0, got {power}")
-    precise = map_BCHW.to(torch.promote_types(map_BCHW.dtype, torch.float32))
+    precise = at_least_single(map_BCHW)
     raised_BCH = precise.clamp(min=FLOOR).pow(power).mean(dim=3)
     means = [
         raised_BCH[:, :, part * height // num_parts : -(-(part + 1) * height // num_parts)].mean(dim=2)

@@ -16,6 +16,7 @@ from evaluation.pipeline import label_rows
 from lifelong.training.feed import batches
 from lifelong.training.job import StageJob, make_learner, open_feed
 from pretrain.models.directory import load_embedder
+from pretrain.models.precision import Precision
 
 IMAGES_AT_ONCE = 512
 MAPS_AT_ONCE = 64
@@ -29,8 +30,8 @@ class Machine(Protocol):
         """Run a stage; return the network's tensors and the last record of metrics."""
         ...
 
-    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
-        """Embed images with a model directory."""
+    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool, precision: Precision = "auto") -> Features:
+        """Embed images with a model directory; features are float32, whatever they were computed in."""
         ...
 
     def embed_maps(self, rows: Sequence[ImageRow], model: str, out: str, *, use_gpu: bool) -> None:
@@ -55,14 +56,14 @@ class LocalMachine:
         record = {"step": step} | {name: float(value) for name, value in metrics.items()}
         return learner.module.state_dict(), record
 
-    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool) -> Features:
+    def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool, precision: Precision = "auto") -> Features:
         """Embed images with a model directory."""
-        embedder = load_embedder(model)
+        embedder = load_embedder(model, precision=precision)
         parts = [
             embedder.embed([read_image(row.path) for row in rows[start : start + IMAGES_AT_ONCE]])
             for start in range(0, len(rows), IMAGES_AT_ONCE)
         ]
-        return label_rows(rows, np.concatenate(parts), embedder.fingerprint)
+        return label_rows(rows, np.concatenate(parts).astype(np.float32), embedder.fingerprint)
 
     def embed_maps(self, rows: Sequence[ImageRow], model: str, out: str, *, use_gpu: bool) -> None:
         """Write a features file of images by a model directory, and their feature maps beside it."""

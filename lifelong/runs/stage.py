@@ -32,6 +32,7 @@ from lifelong.training.job import (
 )
 from lifelong.training.model import lasting, next_model
 from pretrain.models.directory import model_card, write_model
+from pretrain.models.precision import to_publish
 from pretrain.runs.directory import refuse_other_run
 
 START = "start.safetensors"
@@ -118,7 +119,8 @@ def _prepare(
     label = _number([row.identity for row in new_rows]) + num_known
     images = TrainingImages([row.path for row in new_rows], label)
     known = model_folder(run, plan, number - 1)
-    feature = machine.embed(new_rows, known, use_gpu=job.config.use_gpu).feature
+    how: dict[str, Any] = {"use_gpu": job.config.use_gpu, "precision": job.config.precision}
+    feature = machine.embed(new_rows, known, **how).feature
     mean = np.stack([feature[label == value].mean(axis=0) for value in np.unique(label)])
     model = next_model(job.config, before, torch.from_numpy(mean))
     if job.config.joint:
@@ -147,7 +149,7 @@ def _write_model(
     encoder, matching = (
         {
             name.removeprefix(prefix): value.detach().cpu().contiguous()
-            for name, value in tensors.items()
+            for name, value in to_publish(tensors).items()
             if name.startswith(prefix)
         }
         for prefix in ("encoder.", "matching.")
@@ -191,7 +193,8 @@ def _remember(
             sha256 = hashlib.sha256(storage.read_bytes(location)).hexdigest()
             return {"memory_sha256": sha256, "memory_images": len(found)}
         storage.remove(location)  # of a training that was lost, and that nothing refers to yet
-    features: Features = machine.embed(rows, model_folder(run, plan, number), use_gpu=job.config.use_gpu)
+    how: dict[str, Any] = {"use_gpu": job.config.use_gpu, "precision": job.config.precision}
+    features: Features = machine.embed(rows, model_folder(run, plan, number), **how)
     kept = select_exemplars(
         features.feature,
         features.identity,
@@ -202,7 +205,7 @@ def _remember(
     )
     known = len(read_network(job.before)["classifier"]) if job.before else 0
     label = _number(features.identity.tolist()) + known
-    unit = features.feature[kept] / np.linalg.norm(features.feature[kept], axis=1, keepdims=True)
+    unit = features.feature[kept] / np.linalg.norm(features.feature[kept].astype(np.float64), axis=1, keepdims=True)
     exemplars = Exemplars(
         image=np.array([storage.read_bytes(rows[row].path) for row in kept] + [None], object)[:-1],
         path=features.path[kept],

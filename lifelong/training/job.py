@@ -142,4 +142,8 @@ def _bank(memory: Exemplars, teacher: LifelongModel, config: StageConfig, device
         images = resize([image for image in pixels if image is not None], config.model.height, config.model.width)
         encoder = teacher.encoder.to(device).eval()
         feature = torch.cat([encoder(part.to(device)).cpu() for part in images.split(128)])
-    return Bank(feature, torch.from_numpy(memory.label.copy()), torch.from_numpy(memory.stage.copy()))
+    return Bank(
+        feature,
+        torch.from_numpy(memory.label.copy()),
+        torch.from_numpy(memory.stage.copy()),
+    )

@@ -19,6 +19,7 @@ from pretrain.config import ModelConfig
 from pretrain.models.backbones import MAP_LAYERS, TRUNK_LAYERS
 from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.matching import MatchingBranch, matching_branch
+from pretrain.models.precision import at_least_single, dtype_of
 
 MASK_HIDDEN = 128
 """Width of the network that makes channel masks (specification LReID-BC 2.7.4)."""
@@ -76,6 +77,7 @@ class LifelongModel(nn.Module):
         self.classifier.requires_grad_(config.loss.uses_classifier)
         for layer in (self.encoder.embedding, self.encoder.neck):
             layer.requires_grad_(config.loss.uses_embedding)
+        self.to(dtype_of(config.precision))
 
     @property
     def num_identities(self) -> int:
@@ -90,7 +92,7 @@ class LifelongModel(nn.Module):
         cosine_BC = functional.normalize(raw_BD, dim=1) @ functional.normalize(self.classifier, dim=1).T
         found = {"raw_BD": raw_BD, "logit_BC": self.config.loss.scale * cosine_BC}
         if self.part_head is not None:
-            part_BPK = pool_parts(layers[0].float(), self.config.loss.num_parts)
+            part_BPK = pool_parts(at_least_single(layers[0]), self.config.loss.num_parts)
             mask_BPK = self.part_head.mask(part_BPK)
             logit_BPP = self.part_head.classify(part_BPK * mask_BPK)
             found |= {"part_BPK": part_BPK, "mask_BPK": mask_BPK, "part_logit_BPP": logit_BPP}
@@ -156,7 +158,8 @@ def next_model(config: StageConfig, before: dict[str, Tensor], class_mean_CD: Te
             f"{name} is {list(kept[name].shape)} in the last network and {list(tensors[name].shape)} in this one; "
             "all stages need the same --model, --loss.num-parts and --loss.matching.channels"
         )
-    rows_CD = torch.cat([known_CD, functional.normalize(class_mean_CD.to(known_CD.dtype), dim=1)])
+    mean_CD = class_mean_CD.to(model.classifier.dtype)
+    rows_CD = torch.cat([known_CD.to(mean_CD.dtype), functional.normalize(mean_CD, dim=1)])
     model.load_state_dict({**tensors, **kept, "classifier": rows_CD})
     return model
 

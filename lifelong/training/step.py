@@ -13,8 +13,9 @@ from lifelong.losses.compatibility import previous_stage_only
 from lifelong.training.model import LifelongModel, Outputs
 from lifelong.training.objective import Bank, Past, stage_terms, weighted_sum
 from pretrain import collectives
+from pretrain.models.precision import at_least_single, autocast, dtype_of
 from pretrain.schedules import AdaptiveSchedule, late_decay, warmup_cosine
-from pretrain.step import autocast, make_optimizer, require_finite
+from pretrain.step import make_optimizer, require_finite
 
 REMEDY = "Lower optimizer.learning-rate or a weight of loss"
 
@@ -111,7 +112,7 @@ class StageLearner:
         self._set_modes()
         images = batch.images.to(self.device, non_blocking=True)
         [counts] = collectives.counts_over_ranks(self.device, len(images))
-        with autocast(self.device):
+        with autocast(self.device, config.precision):
             outputs = _gather(self.wrapped(images), counts)
         before = self._look_back(images, counts)
         label = collectives.gather_with_gradient(batch.label.to(self.device), counts)
@@ -201,12 +202,14 @@ class StageLearner:
         if self.teacher is None:
             return None
         # A block of its own: autocast caches what it casts, and casts of this pass carry no gradient.
-        with autocast(self.device), _batch_statistics(self.teacher, wanted=self.config.teacher_statistics == "batch"):
+        uses_batch = self.config.teacher_statistics == "batch"
+        with autocast(self.device, self.config.precision), _batch_statistics(self.teacher, wanted=uses_batch):
             return _gather(self.teacher(images), counts)
 
 
 def _gather(found: dict[str, Tensor], counts: list[int]) -> Outputs:
-    return Outputs.of({name: collectives.gather_with_gradient(part.float(), counts) for name, part in found.items()})
+    whole = {name: collectives.gather_with_gradient(at_least_single(part), counts) for name, part in found.items()}
+    return Outputs.of(whole)
 
 
 def _freeze_batch_norm(module: nn.Module) -> None:
@@ -232,4 +235,5 @@ def _on(bank: Bank, config: StageConfig, device: torch.device) -> Bank:
     kept = torch.ones(len(bank.label_M), dtype=torch.bool)
     if config.loss.bank == "previous":
         kept = previous_stage_only(bank.stage_M)
-    return Bank(*(value[kept].to(device) for value in (bank.feature_MD, bank.label_M, bank.stage_M)))
+    feature_MD = bank.feature_MD.to(dtype_of(config.precision))
+    return Bank(*(value[kept].to(device) for value in (feature_MD, bank.label_M, bank.stage_M)))

@@ -20,6 +20,7 @@ from pretrain.config import ModelConfig
 from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD, make_encoder
 from pretrain.models.matching import matching_branch
+from pretrain.models.precision import Precision, dtype_of
 
 ENCODER_FILE, MATCHING_FILE = "model.safetensors", "matching.safetensors"
 LATER_FIELDS = ("pooling", "bn_neck")
@@ -111,8 +112,12 @@ def model_card(
     )
 
 
-def load_embedder(location: str) -> BackboneEmbedder:
+def load_embedder(location: str, *, precision: Precision = "auto") -> BackboneEmbedder:
     """Load a model directory, onto the GPU if there is one.
+
+    Args:
+        location: The directory.
+        precision: What it computes in; float64 makes sums in any order agree.
 
     Raises:
         ValueError: If it is no model directory, or its weights are not those of its config.
@@ -136,7 +141,8 @@ def load_embedder(location: str) -> BackboneEmbedder:
         branch = matching_branch(config, channels=len(matching["neck.weight"]), seed=0)
         branch.load_state_dict(matching)
         branch = branch.to(device).eval()
-    return BackboneEmbedder(encoder.to(device).eval(), config, description["fingerprint"], branch)
+    encoder = encoder.to(device, dtype_of(precision))
+    return BackboneEmbedder(encoder.eval(), config, description["fingerprint"], branch)
 
 
 def _hashed(config: ModelConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from pretrain.config import ModelConfig
 from pretrain.models.backbones import MAP_LAYERS, TRUNK_LAYERS, as_map, make_backbone
 from pretrain.models.pooling import EmbeddingNorm
+from pretrain.models.precision import at_least_single
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -48,7 +49,7 @@ class Encoder(nn.Module):
         """Return the last layer's output, float32 [B, D]: the embedding before it is scaled to norm 1."""
         pixels = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         embedding = self.embedding(self.backbone(pixels))
-        return self.neck(embedding.to(torch.promote_types(embedding.dtype, torch.float32)))
+        return self.neck(at_least_single(embedding))
 
     def with_layers(self, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
         """Return `raw` and what some layers of the backbone give, all in one pass.

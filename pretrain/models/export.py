@@ -17,6 +17,7 @@ from pretrain.models.directory import ENCODER_FILE, MATCHING_FILE, model_card, w
 from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.card import TITLE
 from pretrain.models.formats.files import Format, add_formats
+from pretrain.models.precision import to_publish
 from pretrain.runs.checkpoint import read_state
 from pretrain.runs.metrics import read_metrics
 from pretrain.train import latest_checkpoint
@@ -76,7 +77,7 @@ def _export_run(run: str, out: str, *, untrained: bool) -> dict[str, Any]:
         return export_untrained(config, out)
     with storage.local_copy(latest_checkpoint(run)) as folder:
         config, state = read_state(folder, PretrainConfig)
-        tensors = load_file(os.path.join(folder, "model.safetensors"))
+        tensors = to_publish(load_file(os.path.join(folder, "model.safetensors")))
     record = {entry["step"]: entry for entry in read_metrics(run)}.get(state["step"], {})
     facts = [
         ("recipe", config.recipe),

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from evaluation.matching.head import QAConvHead
 from pretrain.config import ModelConfig
 from pretrain.models.encoder import Encoder
+from pretrain.models.precision import at_least_single
 
 
 class MatchingBranch(nn.Module):
@@ -44,7 +45,7 @@ class MatchingBranch(nn.Module):
 
     def forward(self, trunk_BCHW: Tensor) -> Tensor:
         """Make maps [B, K, H, W] with unit norm over K, float32 also where the convolution runs in half precision."""
-        return functional.normalize(_precise(self.neck(trunk_BCHW)), dim=1)
+        return functional.normalize(at_least_single(self.neck(trunk_BCHW)), dim=1)
 
     def score(self, query_QKHW: Tensor, gallery_GKHW: Tensor, *, chunk: int | None = None) -> Tensor:
         """Match all queries with all gallery images.
@@ -116,7 +117,7 @@ def best_matches(query_QKHW: Tensor, gallery_GKHW: Tensor) -> Tensor:
     """
     similarity_QLGM = torch.einsum("qkl,gkm->qlgm", query_QKHW.flatten(2), gallery_GKHW.flatten(2))
     best_of_query_QGL, best_of_gallery_QGM = similarity_QLGM.amax(dim=3).transpose(1, 2), similarity_QLGM.amax(dim=1)
-    return _precise(torch.cat([best_of_query_QGL, best_of_gallery_QGM], dim=2))
+    return at_least_single(torch.cat([best_of_query_QGL, best_of_gallery_QGM], dim=2))
 
 
 def matching_branch(config: ModelConfig, *, channels: int = 128, seed: int) -> MatchingBranch:
@@ -134,7 +135,3 @@ def matching_branch(config: ModelConfig, *, channels: int = 128, seed: int) -> M
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MatchingBranch(in_channels, channels=channels, height=height, width=width)
-
-
-def _precise(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pretrain.models.precision import at_least_single
+
 EPSILON = 1e-6
 """Activations below it count as it: a power of zero has no gradient."""
 
@@ -27,7 +29,7 @@ class GeneralisedMean(nn.Module):
 
     def forward(self, map_BCHW: Tensor) -> Tensor:
         """Pool float [B, C, H, W] to [B, C, 1, 1], computed in float32 at least."""
-        precise_BCHW = map_BCHW.to(torch.promote_types(map_BCHW.dtype, torch.float32))
+        precise_BCHW = at_least_single(map_BCHW)
         # In logarithms: the powers themselves leave float32 where the exponent has grown.
         log_BCHW = self.p * precise_BCHW.clamp(min=EPSILON).log()
         total_BC11 = torch.logsumexp(log_BCHW, dim=(2, 3), keepdim=True)

@@ -18,6 +18,7 @@ from pretrain.config import PretrainConfig
 from pretrain.feed import to_batch
 from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.initial import read_initial
+from pretrain.models.precision import dtype_of
 from pretrain.runs import checkpoint
 from pretrain.runs.directory import record_folder, refuse_other_run
 from pretrain.runs.metrics import MetricsLog, record_of
@@ -69,7 +70,12 @@ def train_here(
     device = torch.device("cuda" if config.use_gpu else "cpu")
     encoder = make_encoder(config.model, seed=config.seed)
     encoder.load_state_dict(tensors)
-    learner = Learner(config, total_steps=total_steps(config, table), device=device, wrapped=encoder.to(device))
+    learner = Learner(
+        config,
+        total_steps=total_steps(config, table),
+        device=device,
+        wrapped=encoder.to(device, dtype_of(config.precision)),
+    )
     step = _restore(out, learner)
     records: list[dict[str, Any]] = []
     with record_folder(out) as folder:

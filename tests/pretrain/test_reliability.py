@@ -97,16 +97,17 @@ def test_similarity_is_clamped_to_what_a_weight_may_be():
     ]
 
 
-def test_no_reliability_has_a_gradient():
+@pytest.mark.parametrize(("given", "wanted"), [("bfloat16", "float32"), ("float32", "float32"), ("float64", "float64")])
+def test_no_reliability_has_a_gradient(given, wanted):
     similarity, row, column = example(3, 3)
-    similarity.requires_grad_()
+    similarity = similarity.to(getattr(torch, given)).requires_grad_()
     for got in (
         mutual_reliability(similarity, row, column, tau_r=0.1),
         margin_reliability(similarity, row, column, tau_r=0.1),
         similarity_reliability(similarity[row, column]),
     ):
         assert not got.requires_grad
-        assert got.dtype == torch.float32
+        assert got.dtype == getattr(torch, wanted)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,10 @@ CONFIG = replace(
     checkpoint_every=2,
     log_every=1,
     model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16),
-    optimizer=OptimizerConfig(learning_rate=1e-4),  # with larger steps the last digits decide after a few
+    optimizer=OptimizerConfig(learning_rate=1e-3),
+    # Runs on one and two workers are compared: in single precision, another order of sums is another run after a few
+    # steps, and which order it is depends on the processor.
+    precision="float64",
 )
 ROOT = Path(__file__).parents[2]
 STEPS = 9
@@ -176,10 +179,7 @@ def assert_learned_alike(smooth: str, bumpy: str) -> None:
     wanted, found = read_metrics(smooth), read_metrics(bumpy)
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
     for name in ("loss/total", "grad/norm", "pairs/similarity"):
-        # AdamW makes whole steps of the last digits of small gradients.
-        assert [line[name] for line in found] == pytest.approx([line[name] for line in wanted], rel=1e-3, abs=1e-5), (
-            name
-        )
+        assert [line[name] for line in found] == pytest.approx([line[name] for line in wanted], rel=1e-8), name
     assert images_of(found) == pytest.approx(images_of(wanted)), "of all workers"
 
 

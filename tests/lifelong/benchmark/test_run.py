@@ -34,9 +34,9 @@ class Counting(LocalMachine):
         self.trained.append(job.stage)
         return super().train(job, steps=steps)
 
-    def embed(self, rows, model, *, use_gpu):
+    def embed(self, rows, model, **options):
         self.embedded.append((Path(model).parent.name, len(rows)))
-        return super().embed(rows, model, use_gpu=use_gpu)
+        return super().embed(rows, model, **options)
 
 
 @pytest.fixture(scope="module")

@@ -92,9 +92,9 @@ class Counting(LocalMachine):
     def __init__(self):
         self.embedded = []
 
-    def embed(self, rows, model, *, use_gpu):
+    def embed(self, rows, model, **options):
         self.embedded.append(len(rows))
-        return super().embed(rows, model, use_gpu=use_gpu)
+        return super().embed(rows, model, **options)
 
     def embed_maps(self, rows, model, out, *, use_gpu):
         self.embedded.append(out)
