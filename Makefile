@@ -28,7 +28,7 @@ test-conditions: $(INSTALLED)  ## the tests as on other processors, in other pla
 	$(BIN)/python -m tests.conditions $(ARGS)
 
 bench: $(INSTALLED)  ## speed and memory as ratios against baselines in the same run
-	$(MALLOC) $(BIN)/python -m benchmarks $(ARGS)
+	$(MALLOC) $(BIN)/python -m benchmarks.speed $(ARGS)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from cluster import storage
 from cluster.console import console
-from evaluation.embedder import Embedder, MapEmbedder
-from evaluation.images import read_image
-from evaluation.matching.explanation import Match, explain, mutual_matches
-from evaluation.matching.head import QAConvHead, read_head
+from evaluation.embedding.embedder import Embedder, MapEmbedder
+from evaluation.embedding.images import read_image
+from evaluation.qaconv.explanation import Match, explain, mutual_matches
+from evaluation.qaconv.head import QAConvHead, read_head
 from evaluation.report.explanation_picture import draw_explanation
 
 

@@ -10,15 +10,15 @@ from cluster import session, storage
 from cluster.console import command, console, print_result, run_cli
 from evaluation.compatibility.markdown import to_markdown
 from evaluation.compatibility.results import to_json
-from lifelong.benchmark.commands import COMMANDS as BENCHMARK
-from lifelong.config import StageConfig
 from lifelong.gallery.commands import COMMANDS as GALLERY
+from lifelong.protocols.commands import COMMANDS as BENCHMARK
 from lifelong.recipe_command import PROGRAM, of_recipe
 from lifelong.runs.files import copy_run, read_plan
 from lifelong.runs.measure import measure
 from lifelong.runs.planning import describe, make_plan
 from lifelong.runs.promotion import promote as promote_stage
 from lifelong.runs.sequence import run_sequence
+from lifelong.stages.config import StageConfig
 from lifelong.sweep import Metric, sweep_stages
 from lifelong.train import RayMachine
 

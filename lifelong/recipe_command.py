@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from cluster.console import command, with_default
-from cluster.search_space import named_spaces
+from cluster.sweep.search_space import named_spaces
 from lifelong.recipes import RECIPES, find_recipe
 
 PROGRAM = "python -m lifelong"

@@ -10,8 +10,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from lifelong.config import MemoryConfig, StageConfig
-from lifelong.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
+from lifelong.stages.config import MemoryConfig, StageConfig
+from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from pretrain.config import ModelConfig, OptimizerConfig
 
 NOTHING_KEPT = MemoryConfig(identities=0)

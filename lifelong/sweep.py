@@ -7,13 +7,13 @@ from typing import Any, Literal
 import numpy as np
 
 from cluster import session, storage
-from cluster.search_space import draw_trials, read_space
-from cluster.sweep import sweep
-from cluster.sweep_report import write_sweep
+from cluster.sweep.report import write_sweep
+from cluster.sweep.search_space import draw_trials, read_space
+from cluster.sweep.tune import sweep
 from cluster.values import override
 from lifelong.runs.local import LocalMachine
 from lifelong.runs.sequence import run_sequence
-from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json
+from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json
 
 Metric = Literal["mAP", "rank1", "reindex_mAP", "matching_mAP"]
 """After the last stage: with stored galleries, with galleries extracted anew, and by QAConv in those."""
@@ -42,11 +42,11 @@ def run_trial(plan: dict[str, Any], location: str, settings: dict[str, Any]) -> 
 def sweep_stages(
     plan: LifelongPlan, over: Sequence[str], out: str, *, samples: int, metric: Metric = "mAP", space: str = ""
 ) -> list[dict[str, Any]]:
-    """Run a sweep, and write what it found, see `cluster.sweep_report.write_sweep`.
+    """Run a sweep, and write what it found, see `cluster.sweep.report.write_sweep`.
 
     Args:
         plan: The stages.
-        over: What is tried, see `cluster.search_space.read_space`; names are those of `StageConfig`, such as
+        over: What is tried, see `cluster.sweep.search_space.read_space`; names are those of `StageConfig`, such as
             ``loss.tau``.
         out: Where trials and results go.
         samples: Trials with drawn values.

@@ -11,18 +11,18 @@ from cluster import session, storage
 from cluster.resources import check_fits
 from cluster.values import fingerprint
 from evaluation.datasets.rows import ImageRow
+from evaluation.embedding.pipeline import embed_dataset
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
-from evaluation.matching.map_store import map_store
-from evaluation.pipeline import embed_dataset
-from lifelong.pipeline import CollateDraws, build_dataset
+from evaluation.qaconv.map_store import map_store
+from lifelong.data.feed import to_batch
+from lifelong.data.pipeline import CollateDraws, build_dataset
 from lifelong.runs.local import LocalMachine
-from lifelong.training.feed import to_batch
 from lifelong.training.job import StageJob, draws_of, make_learner
 from pretrain.models.directory import load_embedder
 from pretrain.models.precision import Precision
-from pretrain.runs.stream import own_share, stream
-from pretrain.runs.train import demands, restore, run_training, take_steps, worker_device, wrap
+from pretrain.training.ray_train import demands, restore, run_training, take_steps, worker_device, wrap
+from pretrain.training.stream import own_share, stream
 
 FEW = 4096
 """Images; starting a pool of embedding processes costs as much as embedding some thousands with a small network."""

@@ -8,23 +8,23 @@ import tyro
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, progress_bar, run_cli
-from evaluation.embedder import Embedder
-from evaluation.histogram import HistogramEmbedder
-from evaluation.images import encode_jpeg
+from evaluation.embedding.embedder import Embedder
+from evaluation.embedding.histogram import HistogramEmbedder
+from evaluation.embedding.images import encode_jpeg
 from lifelong.demo.stages import run_stages
-from pretrain.audit.auditor import Auditor
-from pretrain.audit.contact_sheet import draw_contact_sheet
-from pretrain.audit.truth import read_truth
+from pretrain.data.truth import read_truth
 from pretrain.demo.chain import DemoConfig, run_demo
+from pretrain.export import export as export_model
 from pretrain.ingest.clips import require_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_crops, prepare_videos
 from pretrain.models.directory import load_embedder
-from pretrain.models.export import export as export_model
 from pretrain.models.formats.files import Format
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_labelled, write_street
 from pretrain.train_command import PROGRAM, Flat, of_recipe, sweep, train
+from pretrain.validation.auditor import Auditor
+from pretrain.validation.contact_sheet import draw_contact_sheet
 
 
 def street(

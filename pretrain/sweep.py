@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 
 from cluster import session, storage
-from cluster.search_space import draw_trials, read_space
-from cluster.sweep import Halving, require_applied, sweep
-from cluster.sweep_report import write_sweep
-from cluster.trials import Reporter
+from cluster.sweep.report import write_sweep
+from cluster.sweep.search_space import draw_trials, read_space
+from cluster.sweep.trials import Reporter
+from cluster.sweep.tune import Halving, require_applied, sweep
 from cluster.values import override, require, to_json
 from evaluation.datasets.registry import read_dataset
-from evaluation.images import read_image
-from evaluation.pipeline import label_rows
+from evaluation.embedding.images import read_image
+from evaluation.embedding.pipeline import label_rows
 from evaluation.scoring.scores import score, scores_of
 from pretrain.config import PretrainConfig
-from pretrain.heldout import HeldOut, split_clips
+from pretrain.data.frame_pairs import load_clip_table, total_steps
 from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import Encoder
-from pretrain.runs.checkpoint import read_state
-from pretrain.runs.local import newest, train_here
-from pretrain.runs.metrics import read_metrics
-from pretrain.samples import load_clip_table, total_steps
+from pretrain.training.checkpoint import read_state
+from pretrain.training.local import newest, train_here
+from pretrain.training.record import read_metrics
+from pretrain.validation.heldout import HeldOut, split_clips
 
 LABEL_FREE = "heldout/mrr"
 LABELLED = "mAP"
@@ -122,7 +122,7 @@ def sweep_pretraining(
         clips: A clips directory.
         out: Where trials and results go.
         config: How trials are judged.
-        over: What is tried, see `cluster.search_space.read_space`.
+        over: What is tried, see `cluster.sweep.search_space.read_space`.
         space: A file of more of it.
 
     Returns:

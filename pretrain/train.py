@@ -1,4 +1,4 @@
-"""ISR training on Ray Train; the samples come from `pretrain.pipeline`, the order of a step from `pretrain.step`."""
+"""ISR training on Ray Train: samples of `pretrain.data.pipeline`, steps of `pretrain.training.step`."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,15 +11,14 @@ from cluster.console import console
 from cluster.resources import check_fits
 from cluster.values import fingerprint, from_json, to_json
 from pretrain.config import PretrainConfig
-from pretrain.feed import to_batch
+from pretrain.data.feed import to_batch
+from pretrain.data.frame_pairs import ClipTable, load_clip_table, total_steps
+from pretrain.data.pipeline import CollatePairs, build_dataset
 from pretrain.models.encoder import make_encoder
 from pretrain.models.initial import read_initial
 from pretrain.models.precision import dtype_of
-from pretrain.pipeline import CollatePairs, build_dataset
-from pretrain.runs.checkpoint import plain
-from pretrain.runs.directory import identity, refuse_other_run
-from pretrain.runs.stream import own_share, stream
-from pretrain.runs.train import (
+from pretrain.training.checkpoint import plain
+from pretrain.training.ray_train import (
     checkpointed_step,
     demands,
     newest_checkpoint,
@@ -29,8 +28,9 @@ from pretrain.runs.train import (
     worker_device,
     wrap,
 )
-from pretrain.samples import ClipTable, load_clip_table, total_steps
-from pretrain.step import Learner
+from pretrain.training.run_folder import identity, refuse_other_run
+from pretrain.training.step import Learner
+from pretrain.training.stream import own_share, stream
 
 
 def train_loop(settings: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, with_default
-from cluster.search_space import named_spaces
+from cluster.sweep.search_space import named_spaces
 from pretrain.config import PretrainConfig
 from pretrain.models.initial import resolve_initial
 from pretrain.recipes import RECIPES, find_recipe

@@ -25,8 +25,8 @@ from ray._private.runtime_env.packaging import create_package
 
 from cluster import storage
 from pretrain.recipes import isr_tiny
-from pretrain.runs.metrics import read_metrics
 from pretrain.sweep import SweepConfig, sweep_pretraining
+from pretrain.training.record import read_metrics
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
-from evaluation.matching.matcher import MatchingConfig, open_matcher
 from evaluation.metrics.bootstrap import paired_differences
 from evaluation.metrics.distances import Chunks
 from evaluation.metrics.protocols import find_protocol
@@ -20,6 +19,7 @@ from evaluation.report.page import Section, Text, write_report
 from evaluation.report.sections import Scored
 from evaluation.scoring.comparison import align
 from evaluation.scoring.files import ScoringConfig
+from evaluation.scoring.matchers import MatchingConfig, open_matcher
 from evaluation.scoring.problem import Problem, read_problem
 from evaluation.scoring.ranking import Matcher, RankingConfig, rank
 from evaluation.scoring.scores import BootstrapConfig, intervals_of
@@ -155,7 +155,7 @@ def _rank_lists(methods: list[Scored], chosen: NDArray[np.int64]) -> list[Sectio
 
 
 def _matches(problem: Problem, matcher: Matcher, scored: Scored, chosen: NDArray[np.int64]) -> Section:
-    from evaluation.matching.qaconv_matcher import QAConvMatcher  # torch is slow to load
+    from evaluation.qaconv.matcher import QAConvMatcher  # torch is slow to load
     from evaluation.report.match_sections import match_pictures
 
     assert isinstance(matcher, QAConvMatcher)

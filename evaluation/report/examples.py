@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from evaluation.embedding.images import read_image
 from evaluation.features.table import Features
-from evaluation.images import read_image
 from evaluation.metrics.distances import distance_chunks
 from evaluation.metrics.protocols import MARKET
 from evaluation.metrics.rank_list import RankList, rank_list

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.matching.explanation import Explanation, Match, mutual_matches
+from evaluation.qaconv.explanation import Explanation, Match, mutual_matches
 from evaluation.report.match_lines import GAP_COLOUR, OUTLINE_COLOUR, draw_line, line_colour
 
 IMAGE_HEIGHT_PIXELS, IMAGE_WIDTH_PIXELS = 384, 448

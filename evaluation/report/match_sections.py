@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from evaluation.images import read_image
-from evaluation.matching.qaconv_matcher import QAConvMatcher
+from evaluation.embedding.images import read_image
 from evaluation.metrics.rank_list import RankList
+from evaluation.qaconv.matcher import QAConvMatcher
 from evaluation.report.match_lines import draw_matches
 from evaluation.report.page import Picture, Pictures
 from evaluation.scoring.problem import Problem

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.console import console
-from evaluation.matching.matcher import MatchingConfig, open_matcher
 from evaluation.metrics.protocols import find_protocol
 from evaluation.metrics.retrieval import RetrievalResult
+from evaluation.scoring.matchers import MatchingConfig, open_matcher
 from evaluation.scoring.problem import Problem
 from evaluation.scoring.ranking import RankingConfig
 from evaluation.scoring.scores import BootstrapConfig, score

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from cluster.console import meter
 from evaluation.features.table import Features
 from evaluation.metrics.distances import Chunks, distance_chunks
-from evaluation.reranking import rerank
 from evaluation.scoring.problem import Problem
-from evaluation.tlift import tlift
+from evaluation.scoring.reranking import rerank
+from evaluation.scoring.tlift import tlift
 
 Rows = NDArray[np.int64]
 

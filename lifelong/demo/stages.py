@@ -7,12 +7,12 @@ from typing import Any
 
 from cluster import storage
 from evaluation.compatibility.results import from_json
-from lifelong.config import StageConfig
 from lifelong.demo.report import METHODS, describe_stages
 from lifelong.recipes import find_recipe
 from lifelong.runs.files import copy_run
 from lifelong.runs.sequence import run_sequence
-from lifelong.stages import LifelongPlan, Stage
+from lifelong.stages.config import StageConfig
+from lifelong.stages.plan import LifelongPlan, Stage
 from lifelong.train import RayMachine
 from pretrain.demo.chain import Announce, DemoConfig
 from pretrain.demo.report import Addition

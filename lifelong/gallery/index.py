@@ -2,7 +2,7 @@
 
 Features of all models are in one index, since declared models are compatible. It is an inverted file over cells of the
 space with eight bits a component (a quarter of the features' bytes in memory), so its nearest are candidates whose
-exact similarity is then computed from the shards. `evaluation.matching.index` is another thing: features of one model,
+exact similarity is then computed from the shards. `evaluation.qaconv.index` is another thing: features of one model,
 in memory, exact as floats, numbered by row, with no additions and no deletions.
 
 Files of a cache::

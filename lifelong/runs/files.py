@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from cluster import storage
-from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json
+from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json
 
 
 def stage_folder(run: str, plan: LifelongPlan, stage: int) -> str:

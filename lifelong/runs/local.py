@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from evaluation.datasets.rows import ImageRow
+from evaluation.embedding.images import read_image
+from evaluation.embedding.pipeline import label_rows
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
-from evaluation.images import read_image
-from evaluation.matching.map_store import map_store
-from evaluation.pipeline import label_rows
-from lifelong.training.feed import batches
+from evaluation.qaconv.map_store import map_store
+from lifelong.data.feed import batches
 from lifelong.training.job import StageJob, make_learner, open_feed
 from pretrain.models.directory import load_embedder
 from pretrain.models.precision import Precision

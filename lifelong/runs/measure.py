@@ -17,11 +17,11 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.parquet import read_parquet, write_features
 from evaluation.features.table import Features
-from lifelong.benchmark.scores import BenchmarkScoring, matcher_of, score_model
-from lifelong.benchmark.scores import extract as embed_missing
+from lifelong.protocols.scores import BenchmarkScoring, matcher_of, score_model
+from lifelong.protocols.scores import extract as embed_missing
 from lifelong.runs.files import features_file, model_folder, read_done, stage_folder
 from lifelong.runs.local import Machine
-from lifelong.stages import LifelongPlan, named
+from lifelong.stages.plan import LifelongPlan, named
 
 MOST_IN_A_CHART = 12
 """Stages; more cannot be read in a heat map, and the tables have them all."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.config import StageConfig
+from lifelong.data.samplers import make_draws
 from lifelong.runs.files import read_plan
-from lifelong.stages import LifelongPlan, make_stages
-from lifelong.training.draws import make_draws
+from lifelong.stages.config import StageConfig
+from lifelong.stages.plan import LifelongPlan, make_stages
 from pretrain.models.initial import model_config_of, resolve_initial
 
 MOST_IDENTITIES = 10_000_000

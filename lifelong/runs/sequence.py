@@ -14,7 +14,7 @@ from lifelong.runs.files import model_folder, read_done, stage_folder
 from lifelong.runs.local import Machine
 from lifelong.runs.measure import extract, match, measure, stored_gallery
 from lifelong.runs.stage import MEMORY, run_stage
-from lifelong.stages import LifelongPlan, plan_from_json, plan_to_json, refuse_other_past
+from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json, refuse_other_past
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.initial import read_initial
 

@@ -15,12 +15,13 @@ from cluster.console import console
 from cluster.values import to_json
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.table import Features
+from lifelong.data.feed import TrainingImages
 from lifelong.memory.selection import select_exemplars
 from lifelong.memory.store import Exemplars, read_exemplars, write_exemplars
+from lifelong.models.network import lasting, next_model
 from lifelong.runs.files import model_folder, read_done, stage_folder
 from lifelong.runs.local import Machine
-from lifelong.stages import LifelongPlan
-from lifelong.training.feed import TrainingImages
+from lifelong.stages.plan import LifelongPlan
 from lifelong.training.job import (
     StageJob,
     open_feed,
@@ -30,10 +31,9 @@ from lifelong.training.job import (
     write_images,
     write_network,
 )
-from lifelong.training.model import lasting, next_model
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.precision import to_publish
-from pretrain.runs.directory import refuse_other_run
+from pretrain.training.run_folder import refuse_other_run
 
 START = "start.safetensors"
 NETWORK = "network.safetensors"

@@ -17,17 +17,17 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from cluster import storage
-from evaluation.images import decode_image
-from lifelong.config import StageConfig
+from evaluation.embedding.images import decode_image
+from lifelong.data.feed import Feed, TrainingImages
+from lifelong.data.graph import ClassGraph
+from lifelong.data.samplers import Draws, make_draws
 from lifelong.memory.store import Exemplars, read_memory
-from lifelong.training.draws import Draws, make_draws
-from lifelong.training.feed import Feed, TrainingImages
-from lifelong.training.graph import ClassGraph
-from lifelong.training.model import LifelongModel, model_of
+from lifelong.models.network import LifelongModel, model_of
+from lifelong.stages.config import StageConfig
 from lifelong.training.objective import Bank
 from lifelong.training.step import StageLearner
-from pretrain.augment import resize
-from pretrain.runs.checkpoint import plain
+from pretrain.data.augment import resize
+from pretrain.training.checkpoint import plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lifelong.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from lifelong.losses.compatibility import cross_model_compatibility
 from lifelong.losses.distillation import logit_distillation, relation_distillation
 from lifelong.losses.episodes import dmml_loss, episode_logits, split_episode
@@ -19,7 +18,8 @@ from lifelong.losses.matching import hard_triplet, pairwise_matching_loss
 from lifelong.losses.parts import PartHead, combine_masks, part_classification, part_consistency, part_prediction
 from lifelong.losses.prototypes import prototype_distillation
 from lifelong.losses.triplet import batch_hard_triplet, soft_batch_hard_triplet
-from lifelong.training.model import LifelongModel, Outputs
+from lifelong.models.network import LifelongModel, Outputs
+from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 
 
 @dataclass(frozen=True, slots=True)

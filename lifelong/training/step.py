@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lifelong.config import StageConfig
 from lifelong.losses.compatibility import previous_stage_only
-from lifelong.training.model import LifelongModel, Outputs
+from lifelong.models.network import LifelongModel, Outputs
+from lifelong.stages.config import StageConfig
 from lifelong.training.objective import Bank, Past, stage_terms, weighted_sum
-from pretrain import collectives
+from pretrain.distributed import collectives
 from pretrain.models.precision import at_least_single, autocast, dtype_of
-from pretrain.schedules import AdaptiveSchedule, late_decay, warmup_cosine
-from pretrain.step import make_optimizer, require_finite
+from pretrain.training.schedules import AdaptiveSchedule, late_decay, warmup_cosine
+from pretrain.training.step import make_optimizer, require_finite
 
 REMEDY = "Lower optimizer.learning-rate or a weight of loss"
 

@@ -13,25 +13,25 @@ from cluster import session, storage
 from cluster.console import console
 from cluster.values import fingerprint, to_json
 from evaluation.datasets.registry import read_dataset
-from evaluation.embedder import Embedder
+from evaluation.embedding.embedder import Embedder
+from evaluation.embedding.histogram import HistogramEmbedder
+from evaluation.embedding.pipeline import embed_dataset
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
-from evaluation.histogram import HistogramEmbedder
 from evaluation.metrics.retrieval import RetrievalResult
-from evaluation.pipeline import embed_dataset
 from evaluation.scoring.scores import score, summarise
-from pretrain.audit.auditor import Auditor
-from pretrain.audit.truth import read_truth
 from pretrain.config import PretrainConfig
+from pretrain.data.truth import read_truth
 from pretrain.demo.report import NAMES, Addition, Findings, write_demo_report
+from pretrain.export import export, export_untrained
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
 from pretrain.models.directory import load_embedder
-from pretrain.models.export import export, export_untrained
 from pretrain.recipes import infonce_tiny, isr_tiny
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street
 from pretrain.train import train
+from pretrain.validation.auditor import Auditor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,8 @@ from evaluation.metrics.retrieval import RetrievalResult
 from evaluation.report.charts import line_chart
 from evaluation.report.examples import choose_queries, show_rankings
 from evaluation.report.page import Figure, ImageGrid, Pair, Section, Table, Text, Tile, percent, write_report
-from pretrain.audit.auditor import AuditedPair, Auditor, AuditResult
-from pretrain.runs.metrics import read_metrics
+from pretrain.training.record import read_metrics
+from pretrain.validation.auditor import AuditedPair, Auditor, AuditResult
 
 NAMES = {
     "random": "Random weights",

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluation.matching.head import QAConvHead
+from evaluation.qaconv.head import QAConvHead
 from pretrain.config import ModelConfig
 from pretrain.models.encoder import Encoder
 from pretrain.models.matching import MatchingBranch

@@ -2,7 +2,7 @@
 
 Liao & Shao, "Interpretable and Generalizable Person Re-Identification with Query-Adaptive Convolution and Temporal
 Lifting", ECCV 2020; with the neck and the shared head of version 2.1 (Liao & Shao, "Graph Sampling Based Deep Metric
-Learning for Generalizable Person Re-Identification", CVPR 2022). `evaluation.qaconv` is its form for searches.
+Learning for Generalizable Person Re-Identification", CVPR 2022). `evaluation.qaconv.scores` is its form for searches.
 
 Shapes: B images, Q queries, G gallery images, C channels of the trunk, K channels of a map, H W of a map, L = H W
 locations, E = 2 L best matches of a pair: of the query's locations, then of the gallery image's.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from evaluation.matching.head import QAConvHead
+from evaluation.qaconv.head import QAConvHead
 from pretrain.config import ModelConfig
 from pretrain.models.encoder import Encoder
 from pretrain.models.precision import at_least_single
@@ -50,7 +50,7 @@ class MatchingBranch(nn.Module):
     def score(self, query_QKHW: Tensor, gallery_GKHW: Tensor, *, chunk: int | None = None) -> Tensor:
         """Match all queries with all gallery images.
 
-        The definition, as a loop, with m and n the best matches of `evaluation.qaconv.raw_scores`::
+        The definition, as a loop, with m and n the best matches of `evaluation.qaconv.scores.raw_scores`::
 
             for q in range(Q):
                 for g in range(G):
@@ -91,7 +91,7 @@ class MatchingBranch(nn.Module):
         return self.logit_bn(logit_QG.view(-1, 1)).view(num_queries, num_gallery)
 
     def head(self) -> QAConvHead:
-        """Fold the matcher, with its running statistics, for `evaluation.qaconv`.
+        """Fold the matcher, with its running statistics, for `evaluation.qaconv.scores`.
 
         Raises:
             ValueError: If a batch norm's factor became zero: all scores would be equal.

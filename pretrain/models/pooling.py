@@ -40,7 +40,7 @@ class EmbeddingNorm(nn.BatchNorm1d):
     """Batch norm of an embedding, without a bias (BN-neck; Luo et al., "Bag of Tricks", CVPR workshops 2019).
 
     Without a bias the embeddings stay around the origin, from where a cosine looks at them. A kind of its own, so that
-    `pretrain.batch_norm` tells it from norms that see the batch of all processes anyway.
+    `pretrain.distributed.batch_norm` tells it from norms that see the batch of all processes anyway.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:

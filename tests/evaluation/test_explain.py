@@ -8,11 +8,11 @@ import pytest
 
 from cluster.console import run_cli
 from evaluation.__main__ import COMMANDS
-from evaluation.embedder import MapEmbedder
+from evaluation.embedding.embedder import MapEmbedder
+from evaluation.embedding.images import read_image
 from evaluation.explain import UNIFORM, ExplainConfig, explain_files
-from evaluation.images import read_image
-from evaluation.matching.head import QAConvHead, write_head
-from evaluation.qaconv import scores
+from evaluation.qaconv.head import QAConvHead, write_head
+from evaluation.qaconv.scores import scores
 from evaluation.report.explanation_picture import LEAST_WIDTH_PIXELS
 from pretrain.config import ModelConfig
 from pretrain.models.directory import load_embedder, write_model

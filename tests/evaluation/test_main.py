@@ -7,9 +7,9 @@ import pytest
 
 from cluster.console import run_cli
 from evaluation.__main__ import COMMANDS
+from evaluation.embedding.histogram import HistogramEmbedder
 from evaluation.features.files import read_features
 from evaluation.features.parquet import write_features
-from evaluation.histogram import HistogramEmbedder
 from pretrain.config import ModelConfig
 from pretrain.models.directory import write_model
 from pretrain.models.encoder import make_encoder

@@ -20,16 +20,16 @@ from lifelong.losses.parts import PartHead
 from lifelong.recipes import find_recipe as find_stage_recipe
 from lifelong.runs.local import LocalMachine
 from lifelong.runs.sequence import run_sequence
-from lifelong.stages import LifelongPlan, Stage
+from lifelong.stages.plan import LifelongPlan, Stage
 from lifelong.training.step import StageLearner
 from pretrain.config import ModelConfig
+from pretrain.data.frame_pairs import load_clip_table
 from pretrain.models.encoder import Encoder
 from pretrain.models.matching import MatchingBranch
 from pretrain.models.precision import Precision
 from pretrain.recipes import find_recipe
-from pretrain.runs.local import train_here
-from pretrain.samples import load_clip_table
-from pretrain.step import Learner
+from pretrain.training.local import train_here
+from pretrain.training.step import Learner
 from tests.lifelong.people import write_people
 from tests.pretrain.ingest.films import write_clips_directory
 

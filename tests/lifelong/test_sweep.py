@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cluster import storage
-from lifelong.stages import plan_to_json
+from lifelong.stages.plan import plan_to_json
 from lifelong.sweep import run_trial, sweep_stages, with_settings
 from tests.lifelong.runs.runs import plan_of, write_domains
 

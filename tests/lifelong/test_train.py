@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import lifelong.train
-from evaluation.matching.maps import open_maps
+from evaluation.qaconv.maps import open_maps
 from lifelong.runs.files import copy_run, stage_folder
 from lifelong.runs.local import LocalMachine
 from lifelong.runs.sequence import run_sequence
 from lifelong.train import RayMachine, train_loop
 from lifelong.training.job import read_network
 from lifelong.training.step import StageLearner
-from pretrain.runs.metrics import read_metrics
+from pretrain.training.record import read_metrics
 from tests.lifelong.runs.runs import plan_of, write_domains
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_thread")]

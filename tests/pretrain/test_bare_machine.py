@@ -20,8 +20,8 @@ class Absent:
 
 
 sys.meta_path.insert(0, Absent())
-sys.argv = ["benchmarks/gpu_rows.py", *OPTIONS]
-sys.path[0] = "benchmarks"
+sys.argv = ["benchmarks/speed/gpu_rows.py", *OPTIONS]
+sys.path[0] = "benchmarks/speed"
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 

@@ -12,7 +12,7 @@ import pytest
 from cluster import session, storage
 from cluster.console import run_cli
 from evaluation.datasets.registry import read_dataset
-from evaluation.images import decode_image
+from evaluation.embedding.images import decode_image
 from pretrain.__main__ import COMMANDS
 from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
 from pretrain.ingest.config import IngestConfig
@@ -21,7 +21,7 @@ from pretrain.ingest.detectors import SidecarDetector
 from pretrain.ingest.extract import extract_clips
 from pretrain.models.directory import load_embedder
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
-from tests.pretrain.models.test_export import CONFIG, write_run
+from tests.pretrain.test_export import CONFIG, write_run
 
 ROOT = Path(__file__).parents[2]
 

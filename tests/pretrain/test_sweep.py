@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import pretrain.sweep
-from cluster.trials import Reporter
+from cluster.sweep.trials import Reporter
 from pretrain.config import ModelConfig, OptimizerConfig, PretrainConfig
-from pretrain.heldout import HeldOut, clip_seconds, split_clips
+from pretrain.data.frame_pairs import load_clip_table
 from pretrain.models.encoder import make_encoder
 from pretrain.recipes import isr_tiny
-from pretrain.runs.checkpoint import read_state
-from pretrain.runs.local import newest
-from pretrain.samples import load_clip_table
 from pretrain.sweep import LABEL_FREE, SweepConfig, Trial, labelled_scores, sweep_pretraining, with_best
+from pretrain.training.checkpoint import read_state
+from pretrain.training.local import newest
+from pretrain.validation.heldout import HeldOut, clip_seconds, split_clips
 from tests.lifelong.people import write_people
 from tests.pretrain.ingest.films import write_clips_directory
 

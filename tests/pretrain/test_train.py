@@ -19,13 +19,13 @@ import pretrain.train
 from cluster import storage
 from cluster.values import fingerprint, to_json
 from pretrain.config import ModelConfig, OptimizerConfig, PretrainConfig
+from pretrain.export import export
 from pretrain.models.directory import load_embedder
-from pretrain.models.export import export
 from pretrain.recipes import isr_tiny
-from pretrain.runs.checkpoint import read_state
-from pretrain.runs.directory import identity
-from pretrain.runs.metrics import read_metrics
 from pretrain.train import latest_checkpoint, train, train_loop
+from pretrain.training.checkpoint import read_state
+from pretrain.training.record import read_metrics
+from pretrain.training.run_folder import identity
 from tests.pretrain.ingest.films import write_clips_directory
 
 CONFIG = replace(

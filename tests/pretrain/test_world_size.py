@@ -8,14 +8,14 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from cluster.values import to_json
-from pretrain.batch_norm import synchronise_batch_norm
 from pretrain.config import ModelConfig, OptimizerConfig
-from pretrain.feed import to_batch
+from pretrain.data.feed import to_batch
+from pretrain.data.frame_pairs import LoadSamples, collate, load_clip_table
+from pretrain.data.sampler import Share
+from pretrain.distributed.batch_norm import synchronise_batch_norm
 from pretrain.models.encoder import make_encoder
 from pretrain.recipes import isr_tiny
-from pretrain.samples import LoadSamples, collate, load_clip_table
-from pretrain.share import Share
-from pretrain.step import Learner
+from pretrain.training.step import Learner
 from tests.pretrain.ingest.films import write_clips_directory
 
 STEPS = 3

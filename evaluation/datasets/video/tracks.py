@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from cluster import storage
 from evaluation.datasets.manifest import MANIFEST_COLUMNS
 from evaluation.datasets.video.annotated_video import AnnotatedVideo, TrackBox, open_annotated_video, read_frames
-from evaluation.images import encode_jpeg
+from evaluation.embedding.images import encode_jpeg
 
 MANIFEST_NAME = "manifest.csv"
 CAMERAS = {"query": 1, "gallery": 2}

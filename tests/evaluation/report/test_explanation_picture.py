@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evaluation.matching.explanation import explain
-from evaluation.matching.head import QAConvHead
+from evaluation.qaconv.explanation import explain
+from evaluation.qaconv.head import QAConvHead
 from evaluation.report.explanation_picture import (
     GAP_PIXELS,
     LEAST_WIDTH_PIXELS,

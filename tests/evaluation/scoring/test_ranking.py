@@ -5,11 +5,11 @@ import pytest
 
 from evaluation.metrics.distances import distance_chunks
 from evaluation.metrics.protocols import PROTOCOLS
-from evaluation.reranking import rerank
 from evaluation.scoring.problem import make_problem
 from evaluation.scoring.ranking import CosineMatcher, RankingConfig, rank
+from evaluation.scoring.reranking import rerank
 from evaluation.scoring.scores import score
-from evaluation.tlift import tlift
+from evaluation.scoring.tlift import tlift
 from tests.evaluation.scoring.test_scores import make_scorable
 
 

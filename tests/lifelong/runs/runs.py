@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lifelong.config import StageConfig
 from lifelong.recipes import find_recipe
-from lifelong.stages import LifelongPlan, Stage
+from lifelong.stages.config import StageConfig
+from lifelong.stages.plan import LifelongPlan, Stage
 from pretrain.config import ModelConfig
 from tests.lifelong.people import write_people
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lifelong.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
+from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from lifelong.training.step import StageLearner
-from pretrain.runs.checkpoint import load_checkpoint, save_checkpoint
+from pretrain.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.lifelong.training.test_step import CONFIG, batch, networks
 
 pytestmark = pytest.mark.usefixtures("one_thread")

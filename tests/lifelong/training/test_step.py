@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from lifelong.config import MemoryConfig, StageConfig
-from lifelong.loss_config import LossConfig
+from lifelong.models.network import next_model
 from lifelong.recipes import FULL_SIZE, RECIPES, find_recipe
-from lifelong.training.model import next_model
+from lifelong.stages.config import MemoryConfig, StageConfig
+from lifelong.stages.loss_config import LossConfig
 from lifelong.training.objective import Bank, weighted_sum
 from lifelong.training.step import Batch, StageLearner
-from pretrain.batch_norm import synchronise_batch_norm
 from pretrain.config import ModelConfig, OptimizerConfig
+from pretrain.distributed.batch_norm import synchronise_batch_norm
 from pretrain.models.encoder import make_encoder
-from pretrain.runs.checkpoint import load_checkpoint, save_checkpoint
+from pretrain.training.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EVERYTHING = LossConfig(

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.histogram import HistogramEmbedder
-from evaluation.images import decode_image
-from pretrain.audit.auditor import Auditor
-from pretrain.audit.truth import TrueFrame
+from evaluation.embedding.histogram import HistogramEmbedder
+from evaluation.embedding.images import decode_image
+from pretrain.data.truth import TrueFrame
 from pretrain.ingest.clips import ClipReader, write_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.manifest import clips_of_crops, read_manifest
+from pretrain.validation.auditor import Auditor
 from tests.pretrain.ingest.films import film, people_at
 
 CONFIG = IngestConfig(clip_seconds=1.0)

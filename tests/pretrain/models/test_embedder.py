@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from evaluation.datasets.registry import read_dataset
-from evaluation.embedder import MapEmbedder
-from evaluation.matching.maps import MapShape, map_writer, open_maps
-from evaluation.pipeline import label_rows
-from evaluation.qaconv import scores
+from evaluation.embedding.embedder import MapEmbedder
+from evaluation.embedding.pipeline import label_rows
+from evaluation.qaconv.maps import MapShape, map_writer, open_maps
+from evaluation.qaconv.scores import scores
 from pretrain.config import ModelConfig
 from pretrain.models import embedder as embedder_module
 from pretrain.models.embedder import BackboneEmbedder

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.qaconv import scores
+from evaluation.qaconv.scores import scores
 from pretrain.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.models.matching import MatchingBranch, matching_branch

@@ -1,0 +1,1 @@
+"""What is learned, as means over seeds."""

@@ -1,1 +1,0 @@
-"""What compares two images: features, or feature maps location by location."""

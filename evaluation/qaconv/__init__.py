@@ -1,0 +1,1 @@
+"""Query-adaptive convolution: feature maps, their matching location by location, and its explanation."""

@@ -1,1 +1,0 @@
-"""Continual re-identification benchmarks: what is learned in which order, what is tested, and how runs compare."""

@@ -1,0 +1,1 @@
+"""Who meets whom in a step, and what is replayed."""

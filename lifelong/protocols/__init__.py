@@ -1,0 +1,1 @@
+"""Continual re-identification benchmarks: what is learned in which order, what is tested, how runs compare."""

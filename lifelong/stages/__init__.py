@@ -1,0 +1,1 @@
+"""Stages as data: settings, and which dataset comes when."""

@@ -1,0 +1,127 @@
+"""How far a matched pair can be trusted, in (0, 1]; never with gradient.
+
+Shape legend: N, M crops of the two frames of one pair, or of a batch where that is said; P matched pairs of the batch.
+
+The paper says that reliable pairs dominate the learning process; which estimate it uses is not known to us. All are
+this project's candidates: `mutual`, `margin` and `sim`, and in `pretrain.losses.contrastive`, from the loss's own
+probabilities, `conf` and `mean` (specification ISR 1.7.3) trust who looks alike. `track`, our own addition, does not
+look at anybody.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pretrain.association.assignment import LOST, Matches
+from pretrain.models.precision import at_least_single
+
+
+def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, tau_r: float) -> Tensor:
+    """Probability that both crops choose each other among all crops of the frame pair, unmatched ones included.
+
+    The definition, as a loop::
+
+        for p in range(P):
+            i, j = row[p], column[p]
+            reliability[p] = softmax(similarity[i, :] / tau_r)[j] * softmax(similarity[:, j] / tau_r)[i]
+
+    It is 1 for a pair of frames with one crop each: it says nothing there.
+
+    Args:
+        similarity_NM: Cosine similarities of one frame pair.
+        row_P: Matched rows.
+        column_P: Matched columns.
+        tau_r: Temperature; unitless, > 0.
+    """
+    logit_NM = at_least_single(similarity_NM.detach()) / tau_r
+    log_probability_NM = logit_NM.log_softmax(dim=1) + logit_NM.log_softmax(dim=0)
+    return log_probability_NM[row_P, column_P].exp()
+
+
+def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, tau_r: float) -> Tensor:
+    """Logistic function of the lead over the second-best candidate in the row or the column.
+
+    The definition, as a loop::
+
+        for p in range(P):
+            i, j = row[p], column[p]
+            others = [similarity[i, k] for k != j] + [similarity[k, j] for k != i]
+            reliability[p] = sigmoid((similarity[i, j] - max(others)) / tau_r)    # 1 without any others
+
+    Args:
+        similarity_NM: Cosine similarities of one frame pair.
+        row_P: Matched rows.
+        column_P: Matched columns.
+        tau_r: Temperature; unitless, > 0.
+    """
+    similarity_NM = at_least_single(similarity_NM.detach())
+    own_P = similarity_NM[row_P, column_P]
+    row_PM = similarity_NM[row_P].scatter(1, column_P[:, None], -torch.inf)
+    column_PN = similarity_NM[:, column_P].T.scatter(1, row_P[:, None], -torch.inf)
+    # One column more, so that the maximum exists for a pair without any crops too.
+    other_PK = functional.pad(torch.cat([row_PM, column_PN], dim=1), (0, 1), value=-torch.inf)
+    return torch.sigmoid((own_P - other_PK.amax(dim=1)) / tau_r)
+
+
+def similarity_reliability(similarity_P: Tensor) -> Tensor:
+    """The cosine of the matched pair itself, clamped to [0, 1]."""
+    return at_least_single(similarity_P.detach()).clamp(0.0, 1.0)
+
+
+def track_reliability(followed_x_N: Tensor, followed_y_M: Tensor, x_index_P: Tensor, y_index_P: Tensor) -> Tensor:
+    """Whether the chain of boxes between two frames leads from one crop of a matched pair to the other.
+
+    The definition, as a loop::
+
+        for p in range(P):
+            x, y = x_index[p], y_index[p]
+            if followed_x[x] == y:                                 reliability[p] = 1
+            elif followed_x[x] == LOST and followed_y[y] == LOST:  reliability[p] = 1 / 2
+            else:                                                  reliability[p] = 0
+
+    Pairs that look alike are easy already: weights that favour them leave out the pairs that there is something to
+    learn from. Where somebody stood says as much about who it is, and nothing about how hard the pair is.
+
+    Args:
+        followed_x_N: int64, for each crop of a batch's first frames the position, among the crops of all second frames,
+            of the same person as far as boxes tell; `LOST` where they do not.
+        followed_y_M: int64, likewise for the second frames' crops.
+        x_index_P: int64, matched crops of the first frames.
+        y_index_P: int64, their partners.
+
+    Returns:
+        float32 [P].
+    """
+    found_P, back_P = followed_x_N[x_index_P], followed_y_M[y_index_P]
+    is_unknown_P = (found_P == LOST) & (back_P == LOST)
+    return torch.where(is_unknown_P, 0.5, (found_P == y_index_P).float())
+
+
+def estimate_reliability(
+    x_ND: Tensor,
+    y_MD: Tensor,
+    x_counts: Sequence[int],
+    y_counts: Sequence[int],
+    matches: Matches,
+    *,
+    kind: Literal["mutual", "sim", "margin"],
+    tau_r: float,
+) -> Tensor:
+    """Estimate the reliability of every matched pair from the similarities of its own frame pair, float32 [P]."""
+    x_index, y_index = (
+        torch.from_numpy(part).to(x_ND.device, non_blocking=True) for part in (matches.x_index, matches.y_index)
+    )
+    if kind == "sim":
+        return similarity_reliability((x_ND[x_index] * y_MD[y_index]).sum(dim=1))
+    estimate = mutual_reliability if kind == "mutual" else margin_reliability
+    parts: list[Tensor] = []
+    x_start = y_start = 0
+    for pair, (x_count, y_count) in enumerate(zip(x_counts, y_counts, strict=True)):
+        members = torch.from_numpy(matches.pair == pair)
+        similarity_NM = x_ND[x_start : x_start + x_count] @ y_MD[y_start : y_start + y_count].T
+        parts.append(estimate(similarity_NM, x_index[members] - x_start, y_index[members] - y_start, tau_r=tau_r))
+        x_start, y_start = x_start + x_count, y_start + y_count
+    return torch.cat(parts) if parts else x_ND.new_zeros(0)

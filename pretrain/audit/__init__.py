@@ -1,1 +1,0 @@
-"""Mined pairs against true identities."""

@@ -1,0 +1,1 @@
+"""What processes tell each other in a step, and batch norm over all of them."""

@@ -1,0 +1,192 @@
+"""How good are the pairs that training would see? Mined matches against true identities."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from evaluation.embedding.embedder import Embedder
+from pretrain.association.assignment import match
+from pretrain.association.reliability import (
+    margin_reliability,
+    mutual_reliability,
+    similarity_reliability,
+    track_reliability,
+)
+from pretrain.association.tracks import follow
+from pretrain.data.feed import crop_images, frame_times
+from pretrain.data.truth import NOBODY, TrueFrame, assign_identities, boxes_of, truth_of_video
+from pretrain.ingest.clips import ClipReader, list_clips
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedPair:
+    """One mined pair."""
+
+    first: NDArray[np.uint8]
+    """Crop of the earlier frame, RGB uint8 [h, w, 3]."""
+    second: NDArray[np.uint8]
+    """Crop of the later frame."""
+    reliability: float
+    """In (0, 1]."""
+    is_right: bool
+    """Whether both belong to the same true identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """What an audit found."""
+
+    pairs: int
+    """Mined pairs."""
+    precision: float
+    """Share of mined pairs whose crops both belong to the same true identity, in [0, 1]."""
+    recall: float
+    """Right pairs over people who truly are in both frames, detected or not, in [0, 1]."""
+    recall_of_crops: float
+    """Right pairs over people with a crop in both frames, in [0, 1]: the matching alone, without the detector."""
+    reliability_auroc: float | None
+    """Probability that a right pair is more reliable than a wrong one; None if all are right or all wrong."""
+    crops_without_truth: float
+    """Share of crops in mined pairs that belong to no true box, in [0, 1]: false detections."""
+    frame_pairs: int
+    """Pairs of frames that were compared."""
+    interval_seconds: float
+    """Mean time between the two frames."""
+
+
+def auroc(score: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> float | None:
+    """Probability that a positive scores above a negative, ties counting half (Mann and Whitney, 1947).
+
+    Returns:
+        In [0, 1]; None if there are no positives or no negatives.
+    """
+    positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
+    if not positives or not negatives:
+        return None
+    ranks = rankdata(score)
+    return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def frame_pairs(times: NDArray[np.float64], interval: float) -> Iterator[tuple[int, int]]:
+    """Pair each frame with the later one nearest to an interval away, if it is within a quarter of the interval."""
+    for first in range(len(times)):
+        distance = np.abs(times - times[first] - interval)
+        distance[: first + 1] = np.inf
+        second = int(distance.argmin())
+        if distance[second] <= 0.25 * interval + 1e-9:
+            yield first, second
+
+
+class Auditor:
+    """Collects mined pairs clip by clip."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        truth: dict[str, dict[int, TrueFrame]],
+        *,
+        interval: float,
+        reliability: Literal["mutual", "sim", "margin", "track"],
+        tau_r: float,
+    ) -> None:
+        """Set up.
+
+        Args:
+            embedder: Does the matching.
+            truth: From `read_truth`.
+            interval: Wanted time between the two frames, seconds.
+            reliability: The estimate whose AUROC is measured.
+            tau_r: Temperature of `mutual` and `margin`.
+        """
+        if interval <= 0:
+            raise ValueError(f"--interval must be > 0 seconds, got {interval}")
+        self.embedder, self.truth = embedder, truth
+        self.interval, self.reliability, self.tau_r = interval, reliability, tau_r
+        self.pairs: list[AuditedPair] = []
+        self._intervals: list[float] = []
+        self._visible = self._cropped = self._strangers = 0
+
+    def add(self, clip: dict[str, Any]) -> None:
+        """Match the crops of every suitable pair of a clip's frames, and compare with the truth."""
+        frames, times = clip["frames"], frame_times(clip)
+        chosen = list(frame_pairs(times, self.interval))
+        if not chosen:
+            return
+        truth = truth_of_video(self.truth, clip["video_id"])
+        images = [crop_images(frame) for frame in frames]
+        embedding = self.embedder.embed([image for members in images for image in members])
+        bounds = np.cumsum([0, *map(len, images)])
+        identities = [assign_identities(boxes_of(frame), truth.get(frame["frame_index"])) for frame in frames]
+        for first, second in chosen:
+            similarity = embedding[bounds[first] : bounds[first + 1]] @ embedding[bounds[second] : bounds[second + 1]].T
+            row, column = match(similarity)
+            trust = self._trust(similarity, row, column, frames[first : second + 1])
+            self._intervals.append(float(times[second] - times[first]))
+            one, two = identities[first], identities[second]
+            seen = [_known(truth.get(frames[position]["frame_index"])) for position in (first, second)]
+            self._visible += len(seen[0] & seen[1])
+            self._cropped += len((set(one.tolist()) & set(two.tolist())) - {NOBODY})
+            self._strangers += int((one[row] == NOBODY).sum() + (two[column] == NOBODY).sum())
+            for i, j, value in zip(row.tolist(), column.tolist(), trust.tolist(), strict=True):
+                is_right = bool(one[i] == two[j] != NOBODY)
+                self.pairs.append(AuditedPair(images[first][i], images[second][j], value, is_right))
+
+    def add_all(self, clips: str, *, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Add every clip of a clips directory; `on_progress` gets the number of clips done and of all."""
+        addresses, reader = list_clips(clips), ClipReader()
+        for done, address in enumerate(addresses, 1):
+            self.add(reader.read(address.location, address.row_group))
+            on_progress(done, len(addresses))
+
+    def _trust(
+        self,
+        similarity: NDArray[np.float32],
+        row: NDArray[np.int64],
+        column: NDArray[np.int64],
+        frames: Sequence[dict[str, Any]],
+    ) -> NDArray[np.float64]:
+        matrix, rows, columns = (torch.from_numpy(value) for value in (similarity, row, column))
+        if self.reliability == "track":
+            one, two = (torch.from_numpy(value) for value in follow([boxes_of(frame) for frame in frames]))
+            return track_reliability(one, two, rows, columns).double().numpy()
+        if self.reliability == "sim":
+            return similarity_reliability(matrix[rows, columns]).double().numpy()
+        estimate = mutual_reliability if self.reliability == "mutual" else margin_reliability
+        return estimate(matrix, rows, columns, tau_r=self.tau_r).double().numpy()
+
+    def result(self) -> AuditResult:
+        """Add up.
+
+        Raises:
+            ValueError: If no two frames of a clip were an interval apart.
+        """
+        if not self.pairs:
+            raise ValueError(
+                f"no two frames of any clip are {self.interval:g} s apart (within a quarter); "
+                "choose another --interval, or prepare with a smaller --stride or longer --clip-seconds"
+            )
+        right = np.array([pair.is_right for pair in self.pairs])
+        return AuditResult(
+            pairs=len(right),
+            precision=float(right.mean()),
+            recall=float(right.sum() / max(1, self._visible)),
+            recall_of_crops=float(right.sum() / max(1, self._cropped)),
+            reliability_auroc=auroc(np.array([pair.reliability for pair in self.pairs]), right),
+            crops_without_truth=self._strangers / (2 * len(right)),
+            frame_pairs=len(self._intervals),
+            interval_seconds=float(np.mean(self._intervals)),
+        )
+
+    def extremes(self, count: int) -> tuple[Sequence[AuditedPair], Sequence[AuditedPair]]:
+        """Return the most reliable pairs, best first, and the least reliable, worst first."""
+        ordered = sorted(self.pairs, key=lambda pair: -pair.reliability)
+        return ordered[:count], ordered[::-1][:count]
+
+
+def _known(frame: TrueFrame | None) -> set[int]:
+    return set() if frame is None else set(frame.identities.tolist())

@@ -1,0 +1,103 @@
+"""The run directory: whose it is, where its record grows, and the line that follows it."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from cluster import storage
+from cluster.values import to_json
+from pretrain.recipes import isr_tiny
+from pretrain.training.record import FILE, MetricsLog, read_metrics
+from pretrain.training.run_folder import live_progress, record_folder, refuse_other_run
+
+CONFIG = isr_tiny()
+MINE = {"config": to_json(CONFIG), "clips": "/clips", "num_clips": 12}
+
+
+@pytest.fixture(params=["local", "remote"])
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A run directory of each kind that does not exist yet."""
+    if request.param == "local":
+        yield str(tmp_path / "run")
+        return
+    name = f"memory://{uuid.uuid4().hex}"
+    yield name
+    system = fsspec.filesystem("memory")
+    if system.exists(name):
+        system.rm(name, recursive=True)
+
+
+def test_a_new_directory_and_ones_own_are_free(out: str):
+    refuse_other_run(out, CONFIG, MINE)
+    assert not storage.exists(out), "asking takes nothing"
+    storage.write_json(storage.join(out, "config.json"), MINE)
+    storage.write_json(storage.join(out, "done.json"), {})
+    refuse_other_run(out, CONFIG, MINE)
+
+
+def test_another_run_is_refused_with_what_differs(out: str):
+    storage.write_json(storage.join(out, "config.json"), MINE)
+    other = replace(CONFIG, seed=1, loss=replace(CONFIG.loss, tau=0.2))
+    with pytest.raises(
+        ValueError,
+        match=r"belongs to a run with another configuration \(seed: 0 -> 1; loss\.tau: 0\.1 -> 0\.2\); "
+        "resume with the same options, or use another --out",
+    ):
+        refuse_other_run(out, other, {**MINE, "config": to_json(other)})
+    with pytest.raises(ValueError, match=r"\(clips: /clips -> /others; num_clips: 12 -> 8\)"):
+        refuse_other_run(out, CONFIG, {**MINE, "clips": "/others", "num_clips": 8})
+    storage.write_json(storage.join(out, "config.json"), {"clips": "/clips", "num_clips": 12})
+    with pytest.raises(ValueError, match="saved PretrainConfig does not fit this version"):
+        refuse_other_run(out, CONFIG, MINE)
+
+
+def test_other_files_are_refused(out: str):
+    storage.write_bytes(storage.join(out, "thesis.tex"), b"mine")
+    with pytest.raises(ValueError, match=r"holds other files and no config\.json of a run; give an empty --out"):
+        refuse_other_run(out, CONFIG, MINE)
+
+
+def test_the_record_is_in_the_run_directory_and_goes_on_where_it_was(out: str):
+    for step in (1, 2):
+        with record_folder(out) as folder:
+            assert not storage.is_remote(folder), "lines are appended, which object stores cannot"
+            MetricsLog(folder).write({"step": step, "loss/total": 1.0 / step})
+        assert [record["step"] for record in read_metrics(out)] == list(range(1, step + 1))
+
+
+def test_the_record_of_a_run_that_fails_is_kept(out: str):
+    def fail() -> None:
+        with record_folder(out) as folder:
+            MetricsLog(folder).write({"step": 1, "loss/total": 0.5})
+            raise RuntimeError("the machine went away")
+
+    with pytest.raises(RuntimeError, match="went away"):
+        fail()
+    assert read_metrics(out) == [{"step": 1, "loss/total": 0.5}]
+
+
+def test_the_live_line_ends_with_the_last_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    record = {
+        "step": 9,
+        "loss/total": 1.234,
+        "reliability/mean": 0.5,
+        "reliability/effective_share": 0.75,
+        "images_per_second": 321.0,
+        "data/wait_share": 0.25,
+    }
+    with live_progress(str(tmp_path / FILE), 9):
+        MetricsLog(str(tmp_path)).write(record)
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "training" in shown
+    assert "100%" in shown
+    assert "loss 1.23 reliability 0.50 share 0.75 321 img/s data wait 25%" in shown
+
+
+def test_the_live_line_of_a_run_without_a_record_ends_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with live_progress(str(tmp_path / FILE), 9):
+        pass
+    assert "starting workers" in " ".join(capsys.readouterr().err.split())
