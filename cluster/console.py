@@ -1,6 +1,7 @@
 """What a person sees: one-line errors with exit code 2, progress on standard error, results on standard output."""
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 import io
@@ -10,6 +11,7 @@ import os
 import re
 import sys
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -24,6 +26,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from cluster.values import FLAT
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 """Everything a person reads goes to standard error; standard output carries results for programs."""
@@ -84,6 +88,8 @@ def command(function: Callable[..., None], program: str) -> Callable[[list[str]]
         function: Its annotations and the ``Args`` of its docstring describe the options.
         program: How the command is called, for the help text.
     """
+    for hint in typing.get_type_hints(function, include_extras=True).values():
+        _flatten(hint)
 
     @functools.wraps(function)
     def run(argv: list[str]) -> None:
@@ -98,6 +104,17 @@ def command(function: Callable[..., None], program: str) -> Callable[[list[str]]
         call()
 
     return run
+
+
+def _flatten(hint: Any) -> None:
+    """Tell tyro which configurations inside one are `FLAT`; they say so themselves without knowing of tyro."""
+    kind = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
+        return
+    for name, inner in typing.get_type_hints(kind, include_extras=True).items():
+        if FLAT in typing.get_args(inner):
+            kind.__annotations__[name] = typing.Annotated[inner, tyro.conf.arg(name="")]
+        _flatten(inner)
 
 
 def _delayed(function: Callable[..., None]) -> Callable[..., Callable[[], None]]:

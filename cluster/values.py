@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
+FLAT = "flat"
+"""Marks a nested configuration whose fields are options of the command itself: ``--workers``, not ``--scale.…``."""
 
 
 def require(condition: bool, name: str, rule: str, value: object) -> None:

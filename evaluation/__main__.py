@@ -16,17 +16,16 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import SPLITS
 from evaluation.embedding.embedder import Embedder
 from evaluation.embedding.histogram import HistogramEmbedder
+from evaluation.embedding.map_store import map_store
 from evaluation.embedding.pipeline import embed_dataset, with_map_shape
 from evaluation.explain import ExplainConfig, explain_files
-from evaluation.features.files import read_features
+from evaluation.features.files import maps_location, read_features
 from evaluation.features.parquet import write_features
 from evaluation.metrics.bootstrap import paired_differences
 from evaluation.metrics.protocols import find_protocol
-from evaluation.qaconv.map_store import map_store
 from evaluation.report.evaluation_report import ReportConfig, report_rankings
 from evaluation.scoring.comparison import align, comparison_table
 from evaluation.scoring.files import ScoringConfig, score_files
-from evaluation.scoring.matchers import maps_location
 from evaluation.scoring.problem import read_problem
 from evaluation.scoring.scores import BootstrapConfig, intervals_of, summarise, table
 

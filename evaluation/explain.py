@@ -13,8 +13,8 @@ from rich.text import Text
 
 from cluster import storage
 from cluster.console import console
+from evaluation.datasets.images import read_image
 from evaluation.embedding.embedder import Embedder, MapEmbedder
-from evaluation.embedding.images import read_image
 from evaluation.qaconv.explanation import Match, explain, mutual_matches
 from evaluation.qaconv.head import QAConvHead, read_head
 from evaluation.report.explanation_picture import draw_explanation

@@ -20,7 +20,7 @@ from lifelong.runs.promotion import promote as promote_stage
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.config import StageConfig
 from lifelong.sweep import Metric, sweep_stages
-from lifelong.train import RayMachine
+from lifelong.train import RayBackend
 
 Flat = tyro.conf.arg(name="")
 """A nested configuration whose fields are options of the command itself."""
@@ -95,7 +95,7 @@ def run(
     options = {"start": start, "from_run": from_run, "unseen": unseen}
     made = make_plan(config, stage, identities=identities, any_counts=any_counts, **options)
     try:
-        result = run_sequence(made, where, RayMachine())
+        result = run_sequence(made, where, RayBackend())
     finally:
         session.disconnect()
     console.print(f"results: {storage.join(where, 'results.md')}", markup=False)

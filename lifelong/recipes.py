@@ -12,7 +12,9 @@ from typing import Any
 
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
-from pretrain.config import ModelConfig, OptimizerConfig
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.scale import ScaleConfig
+from pretrain.models.config import ModelConfig
 
 NOTHING_KEPT = MemoryConfig(identities=0)
 PLAIN = StageConfig(recipe="")
@@ -20,7 +22,8 @@ PLAIN = StageConfig(recipe="")
 
 def _method(name: str, loss: LossConfig, *, memory: MemoryConfig | None = None, **settings: Any) -> StageConfig:
     kept = memory or MemoryConfig()
-    return StageConfig(recipe=name, use_gpu=True, data_workers=8, loss=loss, memory=kept, **settings)
+    scale = ScaleConfig(use_gpu=True, data_workers=8, checkpoint_every=500, keep_checkpoints=1)
+    return StageConfig(recipe=name, scale=scale, loss=loss, memory=kept, **settings)
 
 
 def lreid_bc() -> StageConfig:
@@ -196,8 +199,7 @@ def tiny(recipe: Callable[[], StageConfig]) -> Callable[[], StageConfig]:
             freeze_batch_norm="never",
             augment=PLAIN.augment,
             replay_identities=1,
-            use_gpu=False,
-            data_workers=1,
+            scale=replace(base.scale, use_gpu=False, data_workers=1),
             later_rate=TINY_LATER_RATE,
             model=ModelConfig(architecture="tiny", embedding_size=128, height=64, width=32),
             memory=replace(base.memory, identities=min(base.memory.identities, TINY_IDENTITIES)),

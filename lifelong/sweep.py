@@ -11,7 +11,7 @@ from cluster.sweep.report import write_sweep
 from cluster.sweep.search_space import draw_trials, read_space
 from cluster.sweep.tune import sweep
 from cluster.values import override
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json
 
@@ -31,7 +31,7 @@ def with_settings(plan: LifelongPlan, settings: dict[str, Any]) -> LifelongPlan:
 def run_trial(plan: dict[str, Any], location: str, settings: dict[str, Any]) -> dict[str, float]:
     """Run the stages with some settings in this process, and return their scores; a begun run goes on."""
     made = with_settings(plan_from_json(plan), settings)
-    last = run_sequence(made, location, LocalMachine())["stages"][-1]
+    last = run_sequence(made, location, LocalBackend())["stages"][-1]
     found = {"mAP": last["bc"]["mAP"], "rank1": last["bc"]["rank1"], "reindex_mAP": last["reindex"]["mAP"]}
     if made.stages[-1].config.loss.matching.is_used:
         matching = storage.read_json(storage.join(location, "matching.json"))[made.stages[-1].name]
@@ -80,8 +80,8 @@ def sweep_stages(
         trials,
         out,
         metric=metric,
-        cpus=config.cpus_per_worker,
-        gpus=1 if config.use_gpu else 0,
+        cpus=config.scale.cpus_per_worker,
+        gpus=1 if config.scale.use_gpu else 0,
     )
     write_sweep(out, found, metric=metric, over=axes)
     return found

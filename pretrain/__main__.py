@@ -8,9 +8,9 @@ import tyro
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, progress_bar, run_cli
+from evaluation.datasets.images import encode_jpeg
 from evaluation.embedding.embedder import Embedder
 from evaluation.embedding.histogram import HistogramEmbedder
-from evaluation.embedding.images import encode_jpeg
 from lifelong.demo.stages import run_stages
 from pretrain.data.truth import read_truth
 from pretrain.demo.chain import DemoConfig, run_demo

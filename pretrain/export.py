@@ -4,23 +4,24 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from cluster import storage
-from cluster.values import from_json
-from pretrain.config import PretrainConfig
+from pretrain.config.run import PretrainConfig
 from pretrain.models.directory import ENCODER_FILE, MATCHING_FILE, model_card, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.card import TITLE
 from pretrain.models.formats.files import Format, add_formats
 from pretrain.models.precision import to_publish
-from pretrain.train import latest_checkpoint
-from pretrain.training.checkpoint import read_state
+from pretrain.train import START, latest_checkpoint
+from pretrain.training.checkpoint import plain, read_state
 from pretrain.training.record import read_metrics
+from pretrain.training.run_folder import read_config
 
 
 def export(source: str, out: str, *, untrained: bool = False, formats: Sequence[Format] = ()) -> dict[str, Any]:
@@ -70,11 +71,8 @@ def _copy(source: str, folder: str) -> None:
 
 def _export_run(run: str, out: str, *, untrained: bool) -> dict[str, Any]:
     if untrained:
-        location = storage.join(run, "config.json")
-        if not storage.exists(location):
-            raise ValueError(f"{run} is no run directory of python -m pretrain train")
-        config = from_json(PretrainConfig, storage.read_json(location).get("config"))
-        return export_untrained(config, out)
+        config = read_config(run, PretrainConfig)
+        return _export_start(config, load(storage.read_bytes(storage.join(run, START))), out)
     with storage.local_copy(latest_checkpoint(run)) as folder:
         config, state = read_state(folder, PretrainConfig)
         tensors = to_publish(load_file(os.path.join(folder, "model.safetensors")))
@@ -95,10 +93,14 @@ def _export_run(run: str, out: str, *, untrained: bool) -> dict[str, Any]:
 
 def export_untrained(config: PretrainConfig, out: str) -> dict[str, Any]:
     """Write the random weights that a run with this configuration begins with."""
-    tensors = {
-        name: tensor.contiguous() for name, tensor in make_encoder(config.model, seed=config.seed).state_dict().items()
-    }
-    return _write(tensors, config, out, step=0, facts=[("steps", "0: random weights"), ("seed", str(config.seed))])
+    tensors = make_encoder(config.model, seed=config.seed).state_dict()
+    return _export_start(replace(config, start=""), plain(tensors), out)
+
+
+def _export_start(config: PretrainConfig, tensors: dict[str, Tensor], out: str) -> dict[str, Any]:
+    weights = f"those it began with: {config.start}" if config.start else "random weights"
+    facts = [("steps", f"0: {weights}"), ("seed", str(config.seed))]
+    return _write(tensors, config, out, step=0, facts=facts)
 
 
 def _write(

@@ -4,7 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 
-from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PairConfig, PretrainConfig
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import ScaleConfig
+from pretrain.data.config import PairConfig
+from pretrain.losses.config import LossConfig
+from pretrain.models.config import ModelConfig
 
 
 def isr_tiny() -> PretrainConfig:
@@ -13,8 +18,7 @@ def isr_tiny() -> PretrainConfig:
         recipe="isr-tiny",
         epochs=15,
         batch_pairs=32,
-        cpus_per_worker=2,
-        checkpoint_every=100,
+        scale=ScaleConfig(cpus_per_worker=2, checkpoint_every=100),
         model=ModelConfig(architecture="tiny", embedding_size=128, height=64, width=32),
         # Colours tell people apart here; stronger jitter halved the result (README, "What is measured").
         pairs=PairConfig(min_interval_seconds=0.4, max_interval_seconds=3.0, jitter=0.2),
@@ -27,14 +31,18 @@ def isr_tiny() -> PretrainConfig:
 def isr_resnet18() -> PretrainConfig:
     """ISR, ResNet-18 at 256x128. python -m pretrain train isr-resnet18 --clips DIR --out DIR. Not measured yet."""
     return PretrainConfig(
-        recipe="isr-resnet18", data_workers=4, use_gpu=True, model=ModelConfig(architecture="resnet18")
+        recipe="isr-resnet18",
+        scale=ScaleConfig(data_workers=4, use_gpu=True),
+        model=ModelConfig(architecture="resnet18"),
     )
 
 
 def isr_resnet50() -> PretrainConfig:
     """ISR, ResNet-50 at 256x128. python -m pretrain train isr-resnet50 --clips DIR --out DIR. Not measured yet."""
     return PretrainConfig(
-        recipe="isr-resnet50", data_workers=8, use_gpu=True, model=ModelConfig(architecture="resnet50")
+        recipe="isr-resnet50",
+        scale=ScaleConfig(data_workers=8, use_gpu=True),
+        model=ModelConfig(architecture="resnet50"),
     )
 
 

@@ -1,7 +1,7 @@
 """Sweeps over settings of a pretraining: each trial is a whole run in one process, judged on clips it has not seen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,17 @@ from cluster.sweep.search_space import draw_trials, read_space
 from cluster.sweep.trials import Reporter
 from cluster.sweep.tune import Halving, require_applied, sweep
 from cluster.values import override, require, to_json
+from evaluation.datasets.images import read_image
 from evaluation.datasets.registry import read_dataset
-from evaluation.embedding.images import read_image
-from evaluation.embedding.pipeline import label_rows
+from evaluation.embedding.label_rows import label_rows
 from evaluation.scoring.scores import score, scores_of
-from pretrain.config import PretrainConfig
-from pretrain.data.frame_pairs import load_clip_table, total_steps
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import scaled
+from pretrain.data.clip_table import load_clip_table
 from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import Encoder
-from pretrain.training.checkpoint import read_state
-from pretrain.training.local import newest, train_here
+from pretrain.train import train_here
+from pretrain.training.checkpoint import newest, read_state
 from pretrain.training.record import read_metrics
 from pretrain.validation.heldout import HeldOut, split_clips
 
@@ -79,8 +80,8 @@ class Trial:
             load_clip_table(self.clips), share=self.config.heldout_share, gap_seconds=self.config.gap_seconds
         )
         made = override(self.base, settings)
-        steps = total_steps(made, training)
-        made = replace(made, checkpoint_every=max(1, steps // self.config.reports))
+        steps = made.total_steps(len(training))
+        made = scaled(made, checkpoint_every=max(1, steps // self.config.reports))
         judge = HeldOut(heldout, self.base, gap_seconds=self.config.gap_seconds)
 
         def look(step: int, encoder: Encoder) -> dict[str, float]:
@@ -137,7 +138,7 @@ def sweep_pretraining(
     trials = draw_trials(axes, samples=config.samples, seed=base.seed)
     training, _ = split_clips(load_clip_table(clips), share=config.heldout_share, gap_seconds=config.gap_seconds)
     # A wrong name or value is found before anything runs.
-    steps = max(total_steps(override(base, settings), training) for settings in trials)
+    steps = max(override(base, settings).total_steps(len(training)) for settings in trials)
     mine = {"config": to_json(base), "clips": clips, "sweep": to_json(config), "over": list(over), "space": space}
     location = storage.join(out, "sweep-plan.json")
     if storage.exists(location) and storage.read_json(location) != mine:
@@ -153,8 +154,8 @@ def sweep_pretraining(
         trials,
         out,
         metric=config.metric,
-        cpus=base.cpus_per_worker,
-        gpus=1 if base.use_gpu else 0,
+        cpus=base.scale.cpus_per_worker,
+        gpus=1 if base.scale.use_gpu else 0,
         halving=halving,
         max_concurrent=config.max_concurrent or None,
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from cluster import session, storage
 from cluster.console import command, console, print_result, with_default
 from cluster.sweep.search_space import named_spaces
-from pretrain.config import PretrainConfig
+from pretrain.config.run import PretrainConfig
 from pretrain.models.initial import resolve_initial
 from pretrain.recipes import RECIPES, find_recipe
 from pretrain.sweep import SweepConfig, sweep_pretraining, with_best

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
-from pretrain.config import AugmentConfig
 from pretrain.data.augment import augment
+from pretrain.data.config import AugmentConfig
 
 BUDGET = 1.0
 REPEATS = 5

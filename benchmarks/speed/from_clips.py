@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from cluster import session, storage
-from pretrain.config import PretrainConfig
-from pretrain.data.feed import to_batch
-from pretrain.data.frame_pairs import load_clip_table, total_steps
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import scaled
+from pretrain.data.batch import to_batch
+from pretrain.data.clip_table import load_clip_table
 from pretrain.data.sampler import Share
+from pretrain.data.source import StepBatches
 from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import PyAvDecoder, probe, split
@@ -24,9 +26,9 @@ from pretrain.recipes import isr_tiny
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street
 from pretrain.train import train
-from pretrain.training.local import StepBatches
+from pretrain.training.isr_job import IsrJob
+from pretrain.training.isr_learner import IsrLearner
 from pretrain.training.record import read_metrics
-from pretrain.training.step import Learner
 
 BUDGET = 0.9
 STEPS = 30
@@ -52,9 +54,11 @@ def drawn_clips(folder: str) -> str:
 
 def make_run(clips: str, *, workers: int) -> PretrainConfig:
     """Return the recipe isr-tiny, as short as is needed; one thread and one reader for each worker."""
-    config = replace(isr_tiny(), workers=workers, cpus_per_worker=1, data_workers=1, log_every=BLOCK)
+    config = scaled(
+        isr_tiny(), workers=workers, cpus_per_worker=1, data_workers=1, log_every=BLOCK, checkpoint_every=10 * STEPS
+    )
     epochs = -(-STEPS * config.batch_pairs // len(load_clip_table(clips)))
-    return replace(config, epochs=epochs, checkpoint_every=10 * STEPS)
+    return replace(config, epochs=epochs)
 
 
 def seconds_on_ray(config: PretrainConfig, clips: str) -> list[dict[str, float]]:
@@ -78,13 +82,13 @@ def seconds_from_memory(config: PretrainConfig, clips: str) -> list[dict[str, fl
     Returns:
         For each block its seconds, its images, and the share of a core that this thread got.
     """
-    torch.set_num_threads(config.cpus_per_worker)
+    torch.set_num_threads(config.scale.cpus_per_worker)
     table, device = load_clip_table(clips), torch.device("cpu")
-    total = total_steps(config, table)
+    job = IsrJob(config=config, table=table, start="")
     encoder = make_encoder(config.model, seed=config.seed)
-    learner = Learner(config, total_steps=total, device=device, wrapped=encoder)
-    share = Share(rank=0, processes=1, per_step=config.batch_pairs, first_step=0, total_steps=total)
-    made = StepBatches(table, config, share)
+    learner = IsrLearner(config, total_steps=job.total_steps, device=device, wrapped=encoder)
+    share = Share(rank=0, processes=1, per_step=job.per_step, first_step=0, total_steps=job.total_steps)
+    made = StepBatches(job, share)
     batches = [made[step] for step in range(STEPS)]
     blocks: list[dict[str, float]] = []
     for first in range(0, STEPS, BLOCK):

@@ -6,8 +6,8 @@ directory is needed. Crops are noise, four of each frame; on a GPU everything is
 For each kind of step, images per second:
 
 - ``encoder``: forward, backward and update of the encoder alone, the crops on the device.
-- ``step``: `pretrain.training.step.Learner.step`, so matching, loss, clipping and checks as well; with clean crops
-  judged in a pass of their own, or with the augmented ones judged, which costs no pass.
+- ``step``: `pretrain.training.isr_learner.IsrLearner.step`, so matching, loss, clipping and checks as well; with
+  clean crops judged in a pass of their own, or with the augmented ones judged, which costs no pass.
 - ``step from the host``: the same, from crops in the host's memory, which are moved and augmented in each step.
 """
 # ruff: noqa: E402 - the path of our packages comes before them: they are not installed there
@@ -25,11 +25,16 @@ sys.path[0] = str(Path(__file__).parents[2])  # the folder of this file otherwis
 import numpy as np
 import torch
 
-from pretrain.config import LossConfig, ModelConfig, PairConfig, PretrainConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import ScaleConfig
 from pretrain.data.augment import apply_changes, draw_changes
-from pretrain.losses.isr import Batch
+from pretrain.data.batch import Batch
+from pretrain.data.config import PairConfig
+from pretrain.losses.config import LossConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
-from pretrain.training.step import Learner, autocast
+from pretrain.models.precision import autocast
+from pretrain.training.isr_learner import IsrLearner
 
 TARGET = 0.95
 """Of ``step from the host`` over ``encoder`` with the augmented crops judged."""
@@ -44,18 +49,17 @@ MATCH_ON = ("augmented", "clean")
 Step = Callable[[], object]
 
 
-def make_learner(options: argparse.Namespace, match_on: str, *, is_compiled: bool) -> Learner:
+def make_learner(options: argparse.Namespace, match_on: str, *, is_compiled: bool) -> IsrLearner:
     """Make a learner of the default recipe's kind."""
     config = PretrainConfig(
         recipe="gpu-rows",
         batch_pairs=options.batch // (2 * CROPS),
-        use_gpu=options.device == "cuda",
-        compile=is_compiled,
+        scale=ScaleConfig(use_gpu=options.device == "cuda", compile=is_compiled),
         model=ModelConfig(architecture=options.architecture, height=options.height, width=options.width),
         loss=LossConfig(match_on=match_on),  # pyright: ignore[reportArgumentType] - one of MATCH_ON
     )
     device = torch.device(options.device)
-    return Learner(config, total_steps=100_000, device=device, wrapped=make_encoder(config.model, seed=0).to(device))
+    return IsrLearner(config, total_steps=100_000, device=device, wrapped=make_encoder(config.model, seed=0).to(device))
 
 
 def make_crops(options: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,7 +79,7 @@ def make_batch(images: torch.Tensor, clean: torch.Tensor) -> Batch:
     return Batch(images, clean, counts, counts, torch.arange(pairs) % 6, seconds, followed=(places, places))
 
 
-def encoder_step(learner: Learner, images: torch.Tensor) -> Step:
+def encoder_step(learner: IsrLearner, images: torch.Tensor) -> Step:
     """Return a step of the encoder alone."""
 
     def step() -> None:
@@ -89,7 +93,7 @@ def encoder_step(learner: Learner, images: torch.Tensor) -> Step:
     return step
 
 
-def whole_step(learner: Learner, make: Callable[[], Batch]) -> Step:
+def whole_step(learner: IsrLearner, make: Callable[[], Batch]) -> Step:
     """Return a whole step, with the batch made in it."""
     count = iter(range(1, learner.total_steps + 1))
     return lambda: learner.step(make(), next(count))

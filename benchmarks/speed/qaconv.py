@@ -19,7 +19,7 @@ from evaluation.qaconv.head import QAConvHead
 from evaluation.qaconv.pooling import pool
 from evaluation.qaconv.scores import Precision, raw_scores, score_chunks
 from evaluation.qaconv.shortlist import agreement, shortlist_chunks
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.street.cameras import make_camera
 from pretrain.street.config import StreetConfig, generator

@@ -5,11 +5,12 @@ import time
 
 import torch
 
-from pretrain.config import PretrainConfig
-from pretrain.losses.isr import Batch, batch_loss
+from pretrain.config.run import PretrainConfig
+from pretrain.data.batch import Batch
+from pretrain.losses.isr import batch_loss
 from pretrain.models.encoder import make_encoder
 from pretrain.recipes import isr_tiny
-from pretrain.training.step import Learner
+from pretrain.training.isr_learner import IsrLearner
 
 BUDGET = 0.05
 REPEATS = 7
@@ -37,7 +38,7 @@ def loss_against_encoder(config: PretrainConfig | None = None) -> dict[str, floa
         followed=(places, places),
     )
     encoder = make_encoder(config.model, seed=0).train()
-    learner = Learner(config, total_steps=1000, device=torch.device("cpu"), wrapped=encoder)
+    learner = IsrLearner(config, total_steps=1000, device=torch.device("cpu"), wrapped=encoder)
     learner.step(batch, 1)
     ratios: list[float] = []
     for _ in range(REPEATS):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from benchmarks.speed.from_clips import drawn_clips, make_run, seconds_on_ray
 from cluster import session
+from pretrain.config.scale import scaled
 
 BUDGET = 1.7
 
@@ -26,7 +27,7 @@ def two_against_one(*, is_shared: bool, height: int) -> dict[str, float]:
         clips = drawn_clips(folder)
         one = make_run(clips, workers=1)
         one = replace(one, model=replace(one.model, height=height, width=height // 2))
-        two = replace(one, workers=2)
+        two = scaled(one, workers=2)
         if not is_shared:
             two = replace(two, batch_pairs=2 * one.batch_pairs, epochs=2 * one.epochs)
         try:

@@ -21,7 +21,7 @@ from cluster.console import console, print_result
 from cluster.values import override
 from lifelong.recipes import find_recipe
 from lifelong.runs.files import copy_run
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
 from pretrain.street.config import StreetConfig
@@ -115,7 +115,7 @@ def _plan(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple
 
 def _first(out: str, seed: int, styles: tuple[int, ...], over: tuple[str, ...]) -> None:
     plan = _plan(out, seed, styles, FIRST, over)
-    run_sequence(replace(plan, stages=plan.stages[:1]), f"{out}/first/{seed}", LocalMachine())
+    run_sequence(replace(plan, stages=plan.stages[:1]), f"{out}/first/{seed}", LocalBackend())
 
 
 def _run(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple[str, ...]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _run(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple[
     if not os.path.exists(f"{run}/plan.json"):
         shutil.rmtree(run, ignore_errors=True)
         copy_run(f"{out}/first/{seed}", run)
-    return run_sequence(_plan(out, seed, styles, method, over), run, LocalMachine())
+    return run_sequence(_plan(out, seed, styles, method, over), run, LocalBackend())
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:

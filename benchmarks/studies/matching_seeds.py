@@ -29,7 +29,7 @@ from evaluation.scoring.ranking import RankingConfig
 from evaluation.scoring.scores import BootstrapConfig, scores_of
 from lifelong.recipes import find_recipe
 from lifelong.runs.files import features_file, model_folder
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
 
@@ -101,13 +101,13 @@ def _run(
     plan = LifelongPlan(stages=(Stage(name=f"style{source}", dataset=domain(out, seed, source), config=config),))
     if os.path.exists(f"{run}/scores.json"):
         return storage.read_json(f"{run}/scores.json")
-    machine = LocalMachine()
-    run_sequence(plan, run, machine, evaluate=False)
+    backend = LocalBackend()
+    run_sequence(plan, run, backend, evaluate=False)
     scores: dict[str, Any] = {}
     for style in (source, *targets):
         location = features_file(run, f"style{style}", 1)
         rows = [row for row in read_dataset(domain(out, seed, style)) if row.split != "train"]
-        machine.embed_maps(rows, model_folder(run, plan, 1), location, use_gpu=False)
+        backend.embed_maps(rows, model_folder(run, plan, 1), location, use_gpu=False)
         problem = read_problem([location], find_protocol("market"))
         matching = MatchingConfig(matcher="qaconv" if recipe.startswith("qaconv") else "cosine", exact=True)
         for name, ranking in RANKINGS.items():

@@ -22,10 +22,10 @@ from cluster.console import console, print_result
 from cluster.values import override
 from lifelong.protocols.manifest import make_manifest
 from lifelong.protocols.run import MANIFEST, run_benchmark
-from lifelong.protocols.scores import BenchmarkScoring
 from lifelong.recipes import find_recipe
 from lifelong.runs.files import copy_run
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
+from lifelong.runs.scores import BenchmarkScoring
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
 
@@ -107,7 +107,7 @@ def _plan(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, ov
 
 def _first(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, over: tuple[str, ...]) -> None:
     plan = _plan(out, seed, styles, arm, steps, over)
-    run_sequence(replace(plan, stages=plan.stages[:1]), f"{out}/first/{arm}/{seed}", LocalMachine(), evaluate=False)
+    run_sequence(replace(plan, stages=plan.stages[:1]), f"{out}/first/{arm}/{seed}", LocalBackend(), evaluate=False)
 
 
 def _run(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, over: tuple[str, ...]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _run(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, ove
         shutil.rmtree(run, ignore_errors=True)
         copy_run(f"{out}/first/{_first_of(arm)}/{seed}", run)
         storage.write_json(f"{run}/{MANIFEST}", manifest)
-    return run_benchmark(plan, run, LocalMachine(), manifest, scoring)
+    return run_benchmark(plan, run, LocalBackend(), manifest, scoring)
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:

@@ -11,6 +11,7 @@ from cluster import session, storage
 from cluster.console import console, print_result
 from evaluation.embedding.embedder import Embedder
 from evaluation.embedding.histogram import HistogramEmbedder
+from pretrain.config.scale import scaled
 from pretrain.data.truth import read_truth
 from pretrain.export import export, export_untrained
 from pretrain.ingest.config import IngestConfig
@@ -54,7 +55,7 @@ def main(
         prepare_videos([f"{data}/{video}.mp4"], clips, SETTINGS[detector])
         measured: dict[str, list[dict[str, Any]]] = {"colour histogram": [audit(clips, truth, HistogramEmbedder())]}
         for seed in seeds:
-            config = replace(isr_tiny(), seed=seed, epochs=epochs, batch_pairs=16, log_every=20)
+            config = scaled(replace(isr_tiny(), seed=seed, epochs=epochs, batch_pairs=16), log_every=20)
             run = f"{out}/{detector}/run-{seed}"
             train(config, clips, run)
             export(run, f"{run}-model")

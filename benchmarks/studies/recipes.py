@@ -16,11 +16,12 @@ from benchmarks.studies.reliability import make_clips
 from benchmarks.studies.tables import spread
 from cluster import storage
 from cluster.console import console, print_result
-from pretrain.config import PretrainConfig
-from pretrain.data.frame_pairs import load_clip_table
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import scaled
+from pretrain.data.clip_table import load_clip_table
 from pretrain.recipes import find_recipe
 from pretrain.sweep import labelled_scores
-from pretrain.training.local import train_here
+from pretrain.train import train_here
 
 ORACLE = "isr-tiny-oracle"
 """`isr-tiny` with weights from the truth: what the best reliability would win."""
@@ -72,7 +73,8 @@ def _config(recipe: str, *, truth: str) -> PretrainConfig:
 
 def _run(out: str, seed: int, recipe: str) -> dict[str, Any]:
     """Train and score a recipe, or go on with that; only what was trained in one go has a time."""
-    config = replace(_config(recipe, truth=f"{out}/data/{seed}/street/truth.csv"), seed=seed, cpus_per_worker=1)
+    config = replace(_config(recipe, truth=f"{out}/data/{seed}/street/truth.csv"), seed=seed)
+    config = scaled(config, cpus_per_worker=1)
     run = f"{out}/recipes/{recipe}/{seed}"
     is_new = not storage.exists(f"{run}/config.json")
     began = time.perf_counter()

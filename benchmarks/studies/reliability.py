@@ -25,8 +25,9 @@ from benchmarks.studies.tables import spread
 from cluster import storage
 from cluster.console import console, print_result
 from cluster.values import fingerprint, override, to_json
-from pretrain.config import PretrainConfig
-from pretrain.data.frame_pairs import load_clip_table
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import scaled
+from pretrain.data.clip_table import load_clip_table
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import claim, probe_row, segment_name
 from pretrain.ingest.report import write_report
@@ -36,7 +37,7 @@ from pretrain.recipes import isr_tiny
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street
 from pretrain.sweep import labelled_scores
-from pretrain.training.local import train_here
+from pretrain.train import train_here
 from pretrain.training.record import read_metrics
 
 BASE, ORACLE, INSTANCE = "infonce", "oracle", "instance"
@@ -126,7 +127,8 @@ def settings_of(arm: str) -> dict[str, str]:
 
 def config_of(arm: str, *, seed: int, epochs: int, truth: str, is_real: bool = False) -> PretrainConfig:
     """Return the run of an arm."""
-    base = replace(isr_tiny(), seed=seed, epochs=epochs, truth=truth, batch_pairs=16, cpus_per_worker=1, log_every=5)
+    base = replace(isr_tiny(), seed=seed, epochs=epochs, truth=truth, batch_pairs=16)
+    base = scaled(base, cpus_per_worker=1, log_every=5)
     pairs = replace(base.pairs, min_interval_seconds=1.0, max_interval_seconds=3.0)
     return override(replace(base, pairs=pairs, pairs_per_clip=8 if is_real else 1), settings_of(arm))
 

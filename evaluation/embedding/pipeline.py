@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from cluster import session
 from cluster.console import progress_bar
 from cluster.resources import Demand, check_fits
+from evaluation.datasets.images import read_image
 from evaluation.datasets.rows import ImageRow
 from evaluation.embedding.embedder import Embedder, MapEmbedder
-from evaluation.embedding.images import read_image
+from evaluation.embedding.label_rows import label_rows
 from evaluation.features.table import Features
 
 READING_THREADS = 8
@@ -158,17 +159,3 @@ def _collect(
             progress.update(task, completed=int(is_filled.sum()))
     assert is_filled.all(), f"Ray returned {is_filled.sum()} of {num_rows} rows"
     return feature
-
-
-def label_rows(rows: Sequence[ImageRow], feature: NDArray[np.float32], fingerprint: str) -> Features:
-    """Return the features of a dataset's rows, float32 [N, D] in their order, with all that is known of the images."""
-    times = [np.nan if row.time_seconds is None else row.time_seconds for row in rows]
-    return Features(
-        feature=feature,
-        identity=np.array([row.identity for row in rows], np.int64),
-        camera=np.array([row.camera for row in rows], np.int64),
-        time_seconds=np.array(times, np.float64),
-        path=np.array([row.path for row in rows], object),
-        split=np.array([row.split for row in rows], object),
-        model_fingerprint=np.array([fingerprint] * len(rows), object),
-    )

@@ -19,3 +19,10 @@ def read_features(location: str) -> Features:
         return read_npz(location) if location.lower().endswith(".npz") else read_parquet(location)
     except ValueError as error:
         raise ValueError(f"{location}: {error}") from error
+
+
+def maps_location(features: str) -> str:
+    """Return where the feature maps of a features file lie: ``f.maps`` beside ``f.parquet``."""
+    location = storage.resolve(features)
+    folder, _, name = location.rpartition("/")
+    return storage.join(folder, name.rpartition(".")[0] + ".maps") if "." in name else location + ".maps"

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIPES = 4
-"""On one drawn street of 12,315 gallery images (seed 0 of ``benchmarks/speed/qaconv.py``), 100 candidates gave 80.2 % of
-the true top 10 with one mean over the whole map, 98.3 % with two, 99.5 % with four and 99.1 % with eight."""
+"""On one drawn street of 12,315 gallery images (seed 0 of ``benchmarks/speed/qaconv.py``), 100 candidates gave 80.2 %
+of the true top 10 with one mean over the whole map, 98.3 % with two, 99.5 % with four and 99.1 % with eight."""
 BLOCK_ENTRIES = 2**23
 """Components of maps that are read at a time: 32 MB as float32."""
 

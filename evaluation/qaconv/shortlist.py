@@ -74,8 +74,8 @@ def shortlist_chunks(
 
     So the rest follows the candidates, in coarse order. Its distances order it and mean nothing else; cosines that
     differ by less than the last digit of ``worst`` become equal. With K >= G the result is that of
-    `evaluation.qaconv.scores.score_chunks`, to the last bit. For re-ranking and TLift, which want similarities of 0 to 1,
-    give ``similarity(-distance)`` of `evaluation.qaconv.scores`: it keeps this order, again up to the last digit.
+    `evaluation.qaconv.scores.score_chunks`, to the last bit. For re-ranking and TLift, which want similarities of 0 to
+    1, give ``similarity(-distance)`` of `evaluation.qaconv.scores`: it keeps this order, again up to the last digit.
 
     Args:
         query_QLC: Query maps.

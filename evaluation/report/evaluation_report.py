@@ -155,8 +155,8 @@ def _rank_lists(methods: list[Scored], chosen: NDArray[np.int64]) -> list[Sectio
 
 
 def _matches(problem: Problem, matcher: Matcher, scored: Scored, chosen: NDArray[np.int64]) -> Section:
-    from evaluation.qaconv.matcher import QAConvMatcher  # torch is slow to load
     from evaluation.report.match_sections import match_pictures
+    from evaluation.scoring.qaconv_matcher import QAConvMatcher  # torch is slow to load
 
     assert isinstance(matcher, QAConvMatcher)
     return match_pictures(problem, matcher, scored.lists, chosen)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.embedding.images import read_image
+from evaluation.datasets.images import read_image
 from evaluation.features.table import Features
 from evaluation.metrics.distances import distance_chunks
 from evaluation.metrics.protocols import MARKET

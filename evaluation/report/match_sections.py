@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from evaluation.embedding.images import read_image
+from evaluation.datasets.images import read_image
 from evaluation.metrics.rank_list import RankList
-from evaluation.qaconv.matcher import QAConvMatcher
 from evaluation.report.match_lines import draw_matches
 from evaluation.report.page import Picture, Pictures
 from evaluation.scoring.problem import Problem
+from evaluation.scoring.qaconv_matcher import QAConvMatcher
 
 
 def match_pictures(problem: Problem, matcher: QAConvMatcher, lists: RankList, query_rows: np.ndarray) -> Pictures:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
-from evaluation.embedding.images import encode_jpeg
+from evaluation.datasets.images import encode_jpeg
 
 CROP_HEIGHT_PIXELS = 192
 """Crops are shrunk to this: twice what is shown, for sharp screens, and still a few kilobytes each."""

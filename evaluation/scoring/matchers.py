@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cluster import storage
+from evaluation.features.files import maps_location
 from evaluation.scoring.problem import Problem
 from evaluation.scoring.ranking import CosineMatcher, Matcher
 
@@ -52,18 +52,11 @@ def open_matcher(problem: Problem, locations: Sequence[str], config: MatchingCon
     if config.matcher == "cosine":
         yield CosineMatcher(problem.images, device)
         return
-    from evaluation.qaconv.matcher import open_qaconv  # torch takes 700 MB and two seconds to load
+    from evaluation.scoring.qaconv_matcher import open_qaconv  # torch takes 700 MB and two seconds to load
 
     stores = [maps_location(location) for location in locations]
     with open_qaconv(problem, stores, device=device, precision=config.precision, head=config.head, k=k) as matcher:
         yield matcher
-
-
-def maps_location(features: str) -> str:
-    """Return where the feature maps of a features file lie: ``f.maps`` beside ``f.parquet``."""
-    location = storage.resolve(features)
-    folder, _, name = location.rpartition("/")
-    return storage.join(folder, name.rpartition(".")[0] + ".maps") if "." in name else location + ".maps"
 
 
 def _has_gpu() -> bool:

@@ -5,20 +5,23 @@ on, a few of remembered ones. It depends on the seed and its number alone: any p
 resumed stage goes on where it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from evaluation.embedding.images import decode_image, read_image
+from cluster import storage
+from evaluation.datasets.images import decode_image, read_image
 from lifelong.data.samplers import make_draws
 from lifelong.memory.store import Exemplars
 from lifelong.stages.config import StageConfig
-from lifelong.training.step import Batch
 from pretrain.data.augment import augment
+
+COLUMNS = ("images", "label", "is_replay")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +32,18 @@ class TrainingImages:
     """Locations."""
     label: NDArray[np.int64]
     """[N], rows of the classifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images of this process."""
+
+    images: Tensor
+    """uint8 [B, 3, H, W], augmented."""
+    label: Tensor
+    """int64 [B], row of the classifier."""
+    is_replay: Tensor
+    """bool [B], whether an image comes from the memory."""
 
 
 class Feed:
@@ -47,6 +62,11 @@ class Feed:
             self._remembered = [np.arange(start, start + n) for start, n in zip(first, count, strict=True)]
             stage = self.memory.stage[first]
             self._of_stage = [np.flatnonzero(stage == number) for number in np.unique(stage)]
+
+    def __call__(self, draws: NDArray[np.int64]) -> dict[str, Any]:
+        """Make the samples of some draws: the draw int64 [N], and the columns of `sample`, one entry a draw."""
+        samples = [self.sample(draw) for draw in draws.tolist()]
+        return {"draw": draws} | {name: np.stack([sample[name] for sample in samples]) for name in COLUMNS}
 
     def sample(self, draw: int) -> dict[str, Any]:
         """Make a sample: ``images`` uint8 [n, 3, H, W], ``label`` int64 [n], ``is_replay`` bool [n]."""
@@ -81,19 +101,17 @@ def _decoded(memory: Exemplars, row: int) -> NDArray[np.uint8]:
     return image
 
 
-def collate(samples: dict[str, list[NDArray[Any]]]) -> dict[str, torch.Tensor]:
-    """Join the samples of a batch."""
-    return {name: torch.from_numpy(np.concatenate(parts)) for name, parts in samples.items()}
+def collate(columns: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Join the samples of a batch: images uint8 [B, 3, H, W], label int64 [B] and is_replay bool [B]."""
+    return {name: torch.from_numpy(np.concatenate(list(columns[name]))) for name in COLUMNS}
 
 
-def to_batch(columns: dict[str, torch.Tensor]) -> Batch:
-    """Make of a batch's columns what the learner takes."""
-    return Batch(images=columns["images"], label=columns["label"], is_replay=columns["is_replay"])
+def write_images(folder: str, images: TrainingImages) -> None:
+    """Write the list of a stage's training images."""
+    storage.write_json(storage.join(folder, "images.json"), {"path": images.path, "label": images.label.tolist()})
 
 
-def batches(feed: Feed, *, first_step: int, total_steps: int) -> Iterator[Batch]:
-    """Yield the batches of steps ``first_step .. total_steps``, counted from 1, in one process."""
-    size = feed.draws.per_step
-    for step in range(first_step, total_steps + 1):
-        samples = [feed.sample(draw) for draw in range((step - 1) * size, step * size)]
-        yield to_batch(collate({name: [sample[name] for sample in samples] for name in samples[0]}))
+def read_images(folder: str) -> TrainingImages:
+    """Read the list of a stage's training images."""
+    found = storage.read_json(storage.join(folder, "images.json"))
+    return TrainingImages(found["path"], np.array(found["label"], np.int64))

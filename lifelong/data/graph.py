@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cluster import storage
-from evaluation.embedding.images import read_image
+from evaluation.datasets.images import read_image
 from evaluation.qaconv.scores import self_scores
 from lifelong.data.samplers import order_file
 from lifelong.data.sampling import graph_batches

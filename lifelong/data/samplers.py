@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cluster import storage
 from lifelong.data.sampling import cursor_images, episode_images, episode_order
 from lifelong.stages.config import StageConfig
-from pretrain.data.feed import epoch_order
+from pretrain.data.sampler import epoch_order
 
 PATIENCE_SECONDS = 1800
 """How long a draw waits for the graph of its epoch, which the training process makes."""

@@ -13,7 +13,8 @@ from lifelong.runs.files import copy_run
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, Stage
-from lifelong.train import RayMachine
+from lifelong.train import RayBackend
+from pretrain.config.scale import scaled
 from pretrain.demo.chain import Announce, DemoConfig
 from pretrain.demo.report import Addition
 from pretrain.street.config import StreetConfig
@@ -35,7 +36,7 @@ def domain_of(config: DemoConfig, style: int) -> StreetConfig:
 def stage_of(config: DemoConfig, method: str) -> StageConfig:
     """How a stage of the demo is learned."""
     base = replace(find_recipe(f"{method}-tiny")(), seed=config.seed)
-    return replace(base, epochs=1, log_every=1) if config.size == "quick" else base
+    return scaled(replace(base, epochs=1), log_every=1) if config.size == "quick" else base
 
 
 def run_stages(config: DemoConfig, out: str, announce: Announce) -> Addition:
@@ -53,14 +54,14 @@ def run_stages(config: DemoConfig, out: str, announce: Announce) -> Addition:
     announce("lifelong stage 1: from the backbone of ISR, with labels")
     first = plan_of(config, out, FIRST)
     results: dict[str, dict[str, Any]] = {}
-    run_sequence(replace(first, stages=first.stages[:1]), f"{out}/lifelong/first", RayMachine())
+    run_sequence(replace(first, stages=first.stages[:1]), f"{out}/lifelong/first", RayBackend())
     for method in METHODS:
         run = f"{out}/lifelong/{method}"
         announce(f"lifelong stages 2 and 3: {method}; galleries stay as they are")
         if not os.path.exists(f"{run}/plan.json"):
             shutil.rmtree(run, ignore_errors=True)
             copy_run(f"{out}/lifelong/first", run)
-        results[method] = run_sequence(plan_of(config, out, method), run, RayMachine())
+        results[method] = run_sequence(plan_of(config, out, method), run, RayBackend())
     found = {method: from_json(result) for method, result in results.items()}
     return describe_stages(found, results, f"{out}/lifelong")
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 from lifelong.losses.matching import ClassMemory
 from lifelong.losses.parts import PartHead, pool_parts
 from lifelong.stages.config import StageConfig
-from pretrain.config import ModelConfig
 from pretrain.models.backbones import MAP_LAYERS, TRUNK_LAYERS
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.matching import MatchingBranch, matching_branch
 from pretrain.models.precision import at_least_single, dtype_of

@@ -15,11 +15,11 @@ from lifelong.protocols.plans import inter as inter_plan
 from lifelong.protocols.plans import intra as intra_plan
 from lifelong.protocols.report import heading, notes_on
 from lifelong.protocols.run import run_benchmark
-from lifelong.protocols.scores import BenchmarkScoring
 from lifelong.recipe_command import PROGRAM, of_recipe
+from lifelong.runs.scores import BenchmarkScoring
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan
-from lifelong.train import RayMachine
+from lifelong.train import RayBackend
 
 Flat = tyro.conf.arg(name="")
 Specs = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="SPEC")]
@@ -122,7 +122,7 @@ def _run(plan: LifelongPlan, kind: Kind, out: str, scoring: BenchmarkScoring, *,
     for note in notes_on(manifest):
         console.print(note, markup=False)
     try:
-        result = run_benchmark(plan, where, RayMachine(), manifest, scoring)
+        result = run_benchmark(plan, where, RayBackend(), manifest, scoring)
     finally:
         session.disconnect()
     console.print(f"results: {storage.join(where, 'benchmark.md')}", markup=False)

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cluster import storage
-from lifelong.protocols.splits import Rule, part_name
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, absolute, make_stages, named
+from lifelong.stages.splits import Rule, part_name
 from pretrain.models.initial import model_config_of
 
 IDENTITIES = 500
@@ -72,7 +72,7 @@ def intra(
         dataset: Its spec.
         tasks: How many.
         config: How each is learned.
-        rule: How identities are cut, see `lifelong.protocols.splits`; unless given, ``ascending`` for Market-1501 and
+        rule: How identities are cut, see `lifelong.stages.splits`; unless given, ``ascending`` for Market-1501 and
             ``shuffled`` for all others.
         seed: Of the shuffling.
         start: Where the first weights are; empty for random ones. A model directory says its own architecture.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from evaluation.report.charts import line_chart
-from lifelong.protocols.scores import SCORES
+from lifelong.runs.scores import SCORES
 
 HEADINGS = {"mAP": "mAP", "rank1": "Rank-1"}
 SUMMARY = {

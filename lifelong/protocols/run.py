@@ -22,9 +22,9 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from lifelong.protocols.manifest import Kind, first_difference, tested_stages
 from lifelong.protocols.report import HEADINGS, chart, to_markdown
-from lifelong.protocols.scores import SCORES, BenchmarkScoring, extract, matcher_of, score_model
 from lifelong.runs.files import features_file, model_folder, read_done, stage_folder
-from lifelong.runs.local import Machine
+from lifelong.runs.local import Backend
+from lifelong.runs.scores import SCORES, BenchmarkScoring, extract, matcher_of, score_model
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, named, plan_to_json
 
@@ -32,14 +32,14 @@ MANIFEST, RESULTS = "manifest.json", "benchmark.json"
 
 
 def run_benchmark(
-    plan: LifelongPlan, out: str, machine: Machine, manifest: Mapping[str, Any], scoring: BenchmarkScoring
+    plan: LifelongPlan, out: str, backend: Backend, manifest: Mapping[str, Any], scoring: BenchmarkScoring
 ) -> dict[str, Any]:
     """Run or resume a benchmark.
 
     Args:
         plan: Its tasks.
         out: Location of the run.
-        machine: Where tasks are trained and images embedded.
+        backend: Where tasks are trained and images embedded.
         manifest: Of the plan, see `make_manifest`.
         scoring: How models are scored; its protocol is the manifest's.
 
@@ -52,8 +52,8 @@ def run_benchmark(
     if scoring.protocol != manifest["protocol"]:
         raise ValueError(f"the manifest is of protocol {manifest['protocol']}, not {scoring.protocol}; make it anew")
     _claim(plan, out, manifest)
-    run_sequence(plan, out, machine, evaluate=False)
-    tasks = [_score_task(plan, out, machine, manifest, scoring, k) for k in range(1, len(plan.stages) + 1)]
+    run_sequence(plan, out, backend, evaluate=False)
+    tasks = [_score_task(plan, out, backend, manifest, scoring, k) for k in range(1, len(plan.stages) + 1)]
     config = plan.stages[0].config
     result = {
         "benchmark": manifest["benchmark"],
@@ -96,7 +96,7 @@ def _settings(plan: LifelongPlan, out: str, scoring: BenchmarkScoring) -> str:
 
 
 def _score_task(
-    plan: LifelongPlan, out: str, machine: Machine, manifest: Mapping[str, Any], scoring: BenchmarkScoring, number: int
+    plan: LifelongPlan, out: str, backend: Backend, manifest: Mapping[str, Any], scoring: BenchmarkScoring, number: int
 ) -> dict[str, Any]:
     """Embed what the model of a task is tested on, and score it; what an earlier call left is not made again."""
     model, stage = model_folder(out, plan, number), plan.stages[number - 1]
@@ -116,7 +116,7 @@ def _score_task(
     seen, unseen = datasets_after(plan, manifest["benchmark"], number)
     file_of = {name: features_file(out, name, number) for name in seen | unseen}
     rows = {file_of[name]: _tested_rows(spec, stage.any_counts) for name, spec in (seen | unseen).items()}
-    extract(rows, model, machine, matcher=matcher, use_gpu=stage.config.use_gpu)
+    extract(rows, model, backend, matcher=matcher, use_gpu=stage.config.scale.use_gpu)
     files, other_files = ({name: file_of[name] for name in names} for names in (seen, unseen))
     scores: dict[str, Any] = {"name": stage.name} | score_model(files, other_files, matcher, scoring)
     storage.write_json(location, made_with | {"scores": scores})

@@ -67,7 +67,7 @@ def copy_run(source: str, target: str) -> None:
     finished = [k for k in range(1, len(plan.stages) + 1) if read_done(stage_folder(source, plan, k))]
     folders = {stage_folder(source, plan, k) for k in finished}
     unfinished = {stage_folder(source, plan, k) for k in range(1, len(plan.stages) + 1)} - folders
-    skipped = tuple(f"{folder}/" for folder in unfinished) + tuple(f"{folder}/ray/" for folder in folders)
+    skipped = tuple(f"{folder}/" for folder in unfinished) + tuple(f"{folder}/checkpoints/" for folder in folders)
     # The plan comes last: without it, the copy is not a run yet.
     files = [file for file in storage.list_files(source) if not file.startswith(skipped)]
     for file in sorted(files, key=lambda name: storage.name_of(name) == "plan.json"):

@@ -4,30 +4,29 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from evaluation.datasets.images import read_image
 from evaluation.datasets.rows import ImageRow
-from evaluation.embedding.images import read_image
-from evaluation.embedding.pipeline import label_rows
+from evaluation.embedding.label_rows import label_rows
+from evaluation.embedding.map_store import map_store
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
-from evaluation.qaconv.map_store import map_store
-from lifelong.data.feed import batches
-from lifelong.training.job import StageJob, make_learner, open_feed
+from lifelong.training.job import StageJob
 from pretrain.models.directory import load_embedder
 from pretrain.models.precision import Precision
+from pretrain.training.local import run_here
+from pretrain.training.record import read_metrics
 
 IMAGES_AT_ONCE = 512
 MAPS_AT_ONCE = 64
 """A map takes a hundred times the memory of a feature."""
 
 
-class Machine(Protocol):
+class Backend(Protocol):
     """Where stages are trained and images embedded."""
 
-    def train(self, job: StageJob, *, steps: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Run a stage; return the network's tensors and the last record of metrics."""
+    def train(self, job: StageJob) -> dict[str, Any]:
+        """Run or resume a stage in its folder; return the last record of metrics."""
         ...
 
     def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool, precision: Precision = "auto") -> Features:
@@ -39,22 +38,13 @@ class Machine(Protocol):
         ...
 
 
-class LocalMachine:
-    """This process. It takes the steps that Ray Train's workers would take, and keeps no checkpoints."""
+class LocalBackend:
+    """This process. It takes the steps that Ray Train's workers would take."""
 
-    def train(self, job: StageJob, *, steps: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Run a stage from its beginning."""
-        torch.set_num_threads(job.config.cpus_per_worker)
-        device = torch.device("cuda" if job.config.use_gpu else "cpu")
-        learner = make_learner(job, steps=steps, device=device, wrap=lambda module: module)
-        metrics: dict[str, Tensor] = {}
-        step = 0
-        for step, batch in enumerate(batches(open_feed(job), first_step=1, total_steps=steps), 1):
-            metrics = learner.step(batch, step)
-            if step == learner.total_steps:  # an adaptive schedule may end before the last batch
-                break
-        record = {"step": step} | {name: float(value) for name, value in metrics.items()}
-        return learner.module.state_dict(), record
+    def train(self, job: StageJob) -> dict[str, Any]:
+        """Run or resume a stage."""
+        run_here(job, job.folder)
+        return read_metrics(job.folder)[-1]
 
     def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool, precision: Precision = "auto") -> Features:
         """Embed images with a model directory."""

@@ -17,17 +17,17 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.parquet import read_parquet, write_features
 from evaluation.features.table import Features
-from lifelong.protocols.scores import BenchmarkScoring, matcher_of, score_model
-from lifelong.protocols.scores import extract as embed_missing
 from lifelong.runs.files import features_file, model_folder, read_done, stage_folder
-from lifelong.runs.local import Machine
+from lifelong.runs.local import Backend
+from lifelong.runs.scores import BenchmarkScoring, matcher_of, score_model
+from lifelong.runs.scores import extract as embed_missing
 from lifelong.stages.plan import LifelongPlan, named
 
 MOST_IN_A_CHART = 12
 """Stages; more cannot be read in a heat map, and the tables have them all."""
 
 
-def extract(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None:
+def extract(run: str, plan: LifelongPlan, number: int, backend: Backend) -> None:
     """Embed what the evaluation after a stage needs and no earlier stage has left; nothing is written twice.
 
     The gallery of a dataset that users search is the one by the model of its own stage. What else is embedded serves
@@ -38,7 +38,7 @@ def extract(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None
         run: Location of the run.
         plan: Of the run.
         number: Of the stage that has just finished, from 1.
-        machine: Where images are embedded.
+        backend: Where images are embedded.
     """
     wanted: dict[int, dict[str, list[ImageRow]]] = {model: {} for model in range(1, number + 1)}
     for k in range(1, number + 1):
@@ -51,24 +51,24 @@ def extract(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None
     for name, spec in map(named, plan.unseen):
         wanted[number][name] = [row for row in read_dataset(spec, any_counts=True) if row.split != "train"]
     for model, datasets in wanted.items():
-        _embed(run, plan, model, datasets, machine)
+        _embed(run, plan, model, datasets, backend)
 
 
-def _embed(run: str, plan: LifelongPlan, model: int, datasets: Mapping[str, list[ImageRow]], machine: Machine) -> None:
+def _embed(run: str, plan: LifelongPlan, model: int, datasets: Mapping[str, list[ImageRow]], backend: Backend) -> None:
     """Embed those datasets of which a model has left no features, all at once: a model is loaded once in a worker."""
     missing = {name: rows for name, rows in datasets.items() if not storage.exists(features_file(run, name, model))}
     if not missing:
         return
-    use_gpu = plan.stages[model - 1].config.use_gpu
+    use_gpu = plan.stages[model - 1].config.scale.use_gpu
     rows = [row for part in missing.values() for row in part]
-    features = machine.embed(rows, model_folder(run, plan, model), use_gpu=use_gpu)
+    features = backend.embed(rows, model_folder(run, plan, model), use_gpu=use_gpu)
     start = 0
     for name, part in missing.items():
         write_features(features_file(run, name, model), features.take(np.arange(start, start + len(part))))
         start += len(part)
 
 
-def match(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None:
+def match(run: str, plan: LifelongPlan, number: int, backend: Backend) -> None:
     """Score the model of a stage by QAConv too, if it has a matching branch, and note that in ``matching.json``.
 
     Every dataset so far is extracted anew and searched in its own gallery: maps of different models are not comparable,
@@ -86,8 +86,8 @@ def match(run: str, plan: LifelongPlan, number: int, machine: Machine) -> None:
         features_file(run, label, number): [row for row in rows if row.split != "train"]
         for label, rows in (seen | unseen).items()
     }
-    use_gpu = plan.stages[number - 1].config.use_gpu
-    embed_missing(tested, model, machine, matcher="qaconv", use_gpu=use_gpu)
+    use_gpu = plan.stages[number - 1].config.scale.use_gpu
+    embed_missing(tested, model, backend, matcher="qaconv", use_gpu=use_gpu)
     files, others = ({label: features_file(run, label, number) for label in part} for part in (seen, unseen))
     found[name] = score_model(files, others, "qaconv", scoring)
     storage.write_json(location, found)

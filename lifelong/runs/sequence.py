@@ -11,7 +11,7 @@ from evaluation.compatibility.results import to_json
 from lifelong.gallery.gallery import Gallery
 from lifelong.memory.store import read_exemplars
 from lifelong.runs.files import model_folder, read_done, stage_folder
-from lifelong.runs.local import Machine
+from lifelong.runs.local import Backend
 from lifelong.runs.measure import extract, match, measure, stored_gallery
 from lifelong.runs.stage import MEMORY, run_stage
 from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json, refuse_other_past
@@ -22,13 +22,13 @@ IDENTITIES = 1_000_000
 """More than any dataset has."""
 
 
-def run_sequence(plan: LifelongPlan, out: str, machine: Machine, *, evaluate: bool = True) -> dict[str, Any]:
+def run_sequence(plan: LifelongPlan, out: str, backend: Backend, *, evaluate: bool = True) -> dict[str, Any]:
     """Run or resume the stages of a plan.
 
     Args:
         plan: The whole run. Stages that are finished stay as they are; new ones may stand at its end.
         out: Location of the run.
-        machine: Where stages are trained and images embedded.
+        backend: Where stages are trained and images embedded.
         evaluate: Whether galleries are extracted and scored.
 
     Returns:
@@ -42,11 +42,11 @@ def run_sequence(plan: LifelongPlan, out: str, machine: Machine, *, evaluate: bo
     result: dict[str, Any] = {}
     for number, stage in enumerate(plan.stages, 1):
         is_new = read_done(stage_folder(out, plan, number)) is None
-        run_stage(out, plan, number, machine)
+        run_stage(out, plan, number, backend)
         check_memory(out, plan, number)
         if evaluate:
-            extract(out, plan, number, machine)
-            match(out, plan, number, machine)
+            extract(out, plan, number, backend)
+            match(out, plan, number, backend)
             _store(out, plan, number)
             if not is_new and number < len(plan.stages):
                 continue  # scored when it was new, and again with all stages after it

@@ -12,42 +12,33 @@ from torch import Tensor
 
 from cluster import storage
 from cluster.console import console
-from cluster.values import to_json
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.table import Features
-from lifelong.data.feed import TrainingImages
+from lifelong.data.feed import TrainingImages, read_images, write_images
 from lifelong.memory.selection import select_exemplars
 from lifelong.memory.store import Exemplars, read_exemplars, write_exemplars
+from lifelong.models.files import read_network, write_network
 from lifelong.models.network import lasting, next_model
 from lifelong.runs.files import model_folder, read_done, stage_folder
-from lifelong.runs.local import Machine
+from lifelong.runs.local import Backend
 from lifelong.stages.plan import LifelongPlan
-from lifelong.training.job import (
-    StageJob,
-    open_feed,
-    read_images,
-    read_network,
-    total_steps,
-    write_images,
-    write_network,
-)
+from lifelong.training.job import NETWORK, START, StageJob
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.precision import to_publish
-from pretrain.training.run_folder import refuse_other_run
+from pretrain.training.checkpoint import newest_tensors
+from pretrain.training.run_folder import claim_run
 
-START = "start.safetensors"
-NETWORK = "network.safetensors"
 MEMORY = "memory.parquet"
 
 
-def run_stage(run: str, plan: LifelongPlan, number: int, machine: Machine) -> dict[str, Any]:
+def run_stage(run: str, plan: LifelongPlan, number: int, backend: Backend) -> dict[str, Any]:
     """Run or resume one stage, and return what it leaves in ``done.json``.
 
     Args:
         run: Location of the run.
         plan: Of the run; all stages before this one are finished.
         number: Of the stage, from 1.
-        machine: Where it is trained.
+        backend: Where it is trained.
 
     Raises:
         ValueError: If its data cannot be read, its folder belongs to other settings, or the memory of an earlier stage
@@ -60,18 +51,16 @@ def run_stage(run: str, plan: LifelongPlan, number: int, machine: Machine) -> di
     stage = plan.stages[number - 1]
     new_rows = [row for row in stage.rows() if row.split == "train" and row.identity > 0]
     job = _job(run, plan, number)
-    mine = {"config": to_json(stage.config), "dataset": stage.dataset, "images": _digest(new_rows)}
-    refuse_other_run(folder, stage.config, mine)
-    storage.write_json(storage.join(folder, "config.json"), mine)
+    claim_run(folder, stage.config, dataset=stage.dataset, images=_digest(new_rows))
     if not storage.exists(storage.join(folder, START)):
-        _prepare(run, plan, number, job, new_rows, machine)
-    steps = total_steps(open_feed(job))
+        _prepare(run, plan, number, job, new_rows, backend)
     console.print(
-        f"stage {number}, {stage.name}: {len(read_images(folder).path):,} images, {steps:,} steps of "
+        f"stage {number}, {stage.name}: {len(read_images(folder).path):,} images, {job.total_steps:,} steps of "
         f"{stage.config.recipe}, {len(job.memory)} earlier stages in memory",
         markup=False,
     )
-    tensors, record = machine.train(job, steps=steps)
+    record = backend.train(job)
+    tensors = newest_tensors(folder)
     steps = record["step"]  # an adaptive schedule may have ended before
     write_network(storage.join(folder, NETWORK), lasting(tensors))
     description = _write_model(run, plan, number, tensors, steps=steps, record=record)
@@ -83,7 +72,7 @@ def run_stage(run: str, plan: LifelongPlan, number: int, machine: Machine) -> di
         "metrics": record,
         "identities": len(tensors["classifier"]),
         "model_fingerprint": description["fingerprint"],
-        **_remember(run, plan, number, job, new_rows, machine, description["fingerprint"]),
+        **_remember(run, plan, number, job, new_rows, backend, description["fingerprint"]),
     }
     done["seconds"] = round(time.perf_counter() - began, 1)
     storage.write_json(storage.join(folder, "done.json"), done)
@@ -111,7 +100,7 @@ def _digest(rows: Sequence[ImageRow]) -> str:
 
 
 def _prepare(
-    run: str, plan: LifelongPlan, number: int, job: StageJob, new_rows: Sequence[ImageRow], machine: Machine
+    run: str, plan: LifelongPlan, number: int, job: StageJob, new_rows: Sequence[ImageRow], backend: Backend
 ) -> None:
     """Number the identities, and make the network with which the stage begins."""
     before = read_network(job.before) if job.before else read_first(run)
@@ -119,8 +108,8 @@ def _prepare(
     label = _number([row.identity for row in new_rows]) + num_known
     images = TrainingImages([row.path for row in new_rows], label)
     known = model_folder(run, plan, number - 1)
-    how: dict[str, Any] = {"use_gpu": job.config.use_gpu, "precision": job.config.precision}
-    feature = machine.embed(new_rows, known, **how).feature
+    how: dict[str, Any] = {"use_gpu": job.config.scale.use_gpu, "precision": job.config.precision}
+    feature = backend.embed(new_rows, known, **how).feature
     mean = np.stack([feature[label == value].mean(axis=0) for value in np.unique(label)])
     model = next_model(job.config, before, torch.from_numpy(mean))
     if job.config.joint:
@@ -180,7 +169,7 @@ def _remember(
     number: int,
     job: StageJob,
     rows: Sequence[ImageRow],
-    machine: Machine,
+    backend: Backend,
     fingerprint: str,
 ) -> dict[str, Any]:
     """Keep some images and their features, for ever; return what ``done.json`` says of it."""
@@ -193,8 +182,8 @@ def _remember(
             sha256 = hashlib.sha256(storage.read_bytes(location)).hexdigest()
             return {"memory_sha256": sha256, "memory_images": len(found)}
         storage.remove(location)  # of a training that was lost, and that nothing refers to yet
-    how: dict[str, Any] = {"use_gpu": job.config.use_gpu, "precision": job.config.precision}
-    features: Features = machine.embed(rows, model_folder(run, plan, number), **how)
+    how: dict[str, Any] = {"use_gpu": job.config.scale.use_gpu, "precision": job.config.precision}
+    features: Features = backend.embed(rows, model_folder(run, plan, number), **how)
     kept = select_exemplars(
         features.feature,
         features.identity,

@@ -4,12 +4,15 @@ Defaults are this project's where a paper's settings are not available to us (LR
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from cluster.values import require
+from cluster.values import FLAT, require
 from lifelong.memory.selection import Strategy
 from lifelong.stages.loss_config import LossConfig
-from pretrain.config import AugmentConfig, ModelConfig, OptimizerConfig
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.scale import ScaleConfig
+from pretrain.data.config import AugmentConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.precision import Precision
 
 
@@ -69,28 +72,13 @@ class StageConfig:
     """Whether optimizer.max-gradient-norm holds for all parameters together, or for encoder and heads apart."""
     teacher_statistics: Literal["running", "batch"] = "running"
     """Of the last model's batch norm when it is asked: its own, or those of the batch, as the learning model has."""
-    workers: int = 1
-    """Training processes, one GPU each where there are GPUs."""
-    min_workers: int = 0
-    """If set: a stage goes on with as few processes when machines are lost, and grows to `workers` again when there are
-    more; every step still has the same samples. 0: exactly `workers`."""
-    cpus_per_worker: int = 1
-    """Logical CPUs of a training worker, and its threads where there is no GPU."""
-    data_workers: int = 1
-    """Processes that read and augment images, for each training worker and on its machine; each takes a CPU."""
-    use_gpu: bool = False
-    """One GPU and bf16 for every training worker, and for every embedding one."""
     precision: Precision = "auto"
     """auto: bf16 in the matrix products of a GPU, float32 elsewhere. float64: slow; sums in another order, as of
     another number of workers, agree in all digits that are printed."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints; the last step always writes one."""
-    keep_checkpoints: int = 1
-    """How many of the newest checkpoints stay."""
-    log_every: int = 10
-    """Steps between lines of metrics."""
-    max_failures: int = 3
-    """Restarts of the training workers before a stage gives up."""
+    scale: Annotated[ScaleConfig, FLAT] = field(
+        default_factory=lambda: ScaleConfig(checkpoint_every=500, keep_checkpoints=1)
+    )
+    """Who computes, and how often it is told; may change when the stage goes on."""
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(
         default_factory=lambda: AugmentConfig(
@@ -105,23 +93,15 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        for name in ("epochs", "images_per_identity", "replay_images", "workers", "cpus_per_worker", "data_workers"):
-            require(getattr(self, name) >= 1, name.replace("_", "-"), ">= 1", getattr(self, name))
-        for name in ("checkpoint_every", "keep_checkpoints", "log_every"):
+        for name in ("epochs", "images_per_identity", "replay_images"):
             require(getattr(self, name) >= 1, name.replace("_", "-"), ">= 1", getattr(self, name))
         require(self.replay_identities >= 0, "replay-identities", ">= 0", self.replay_identities)
-        require(self.max_failures >= 0, "max-failures", ">= 0", self.max_failures)
         require(self.steps >= 0, "steps", ">= 0", self.steps)
         require(self.encoder_rate >= 0, "encoder-rate", ">= 0", self.encoder_rate)
         require(0 < self.later_rate <= 1, "later-rate", "in (0, 1]", self.later_rate)
         require(self.batch_identities >= 2, "batch-identities", ">= 2", self.batch_identities)
-        require(
-            self.batch_identities >= self.workers,
-            "batch-identities",
-            f">= workers={self.workers}",
-            self.batch_identities,
-        )
-        require(0 <= self.min_workers <= self.workers, "min-workers", f"in [0, {self.workers}]", self.min_workers)
+        workers = self.scale.workers
+        require(self.batch_identities >= workers, "batch-identities", f">= workers={workers}", self.batch_identities)
         require(
             not self.loss.compatibility or (self.memory.identities > 0 and self.replay_identities > 0),
             "memory.identities and replay-identities",

@@ -9,8 +9,8 @@ from cluster import storage
 from cluster.values import differences, from_json, require, to_json
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
-from lifelong.protocols.splits import parse_part, take_part
 from lifelong.stages.config import StageConfig
+from lifelong.stages.splits import parse_part, take_part
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -27,7 +27,7 @@ class Stage:
     """How many of its training identities are used, the first by number; 0 uses all."""
     part: str = ""
     """Which part of those: ``3/10`` is the third of ten by number, ``3/10@7`` of ten shuffled with seed 7; empty is
-    all. What is tested stays whole. See `lifelong.protocols.splits`."""
+    all. What is tested stays whole. See `lifelong.stages.splits`."""
     any_counts: bool = False
     """Whether an incomplete copy of a benchmark will do."""
     config: StageConfig

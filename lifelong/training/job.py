@@ -1,4 +1,4 @@
-"""What a training process needs to know of a stage: plain values and locations, so that it can be anywhere.
+"""One stage as a job: plain values and locations, so that it can be anywhere.
 
 Files of the stage's folder::
 
@@ -7,27 +7,35 @@ Files of the stage's folder::
     network.safetensors  the network as it ended, heads included
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from cluster import storage
-from evaluation.embedding.images import decode_image
-from lifelong.data.feed import Feed, TrainingImages
+from evaluation.datasets.images import decode_image
+from lifelong.data import feed
+from lifelong.data.feed import Feed, read_images
 from lifelong.data.graph import ClassGraph
 from lifelong.data.samplers import Draws, make_draws
 from lifelong.memory.store import Exemplars, read_memory
+from lifelong.models.files import read_network
 from lifelong.models.network import LifelongModel, model_of
 from lifelong.stages.config import StageConfig
 from lifelong.training.objective import Bank
-from lifelong.training.step import StageLearner
+from lifelong.training.stage_learner import StageLearner
 from pretrain.data.augment import resize
-from pretrain.training.checkpoint import plain
+from pretrain.data.sampler import Share
+from pretrain.data.source import Load
+from pretrain.training.job import Wrap
+
+START = "start.safetensors"
+NETWORK = "network.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,93 +52,75 @@ class StageJob:
     memory: tuple[tuple[str, str], ...]
     """Location and SHA-256 of every earlier stage's memory."""
 
+    @property
+    def draws(self) -> Draws:
+        """Who meets whom."""
+        return make_draws(self.config, read_images(self.folder).label, self.folder)
 
-def write_images(folder: str, images: TrainingImages) -> None:
-    """Write the list of a stage's training images."""
-    storage.write_json(storage.join(folder, "images.json"), {"path": images.path, "label": images.label.tolist()})
+    @property
+    def per_step(self) -> int:
+        """Identities of a step."""
+        return self.draws.per_step
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the stage; an adaptive schedule may end it earlier.
 
-def read_images(folder: str) -> TrainingImages:
-    """Read the list of a stage's training images."""
-    found = storage.read_json(storage.join(folder, "images.json"))
-    return TrainingImages(found["path"], np.array(found["label"], np.int64))
+        Raises:
+            ValueError: If it has less than one batch.
+        """
+        config, draws = self.config, self.draws
+        steps = config.steps or config.epochs * draws.per_epoch // draws.per_step
+        if not steps:
+            raise ValueError(
+                f"{len(read_images(self.folder).path)} training images give {draws.per_epoch} groups of "
+                f"{config.images_per_identity} in an epoch, and {config.epochs} epochs less than a batch of "
+                f"{config.batch_identities}; lower --batch-identities or raise --epochs"
+            )
+        return steps
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether samples can be made before their step: those of a graph wait for the network of their epoch."""
+        return self.config.sampler != "graph"
 
-def write_network(location: str, tensors: dict[str, Tensor]) -> None:
-    """Write a network's tensors, whole or not at all."""
-    storage.write_bytes(location, save(plain(tensors)))
+    def open_samples(self, share: Share) -> Load:
+        """Open images and memory, in the process that reads."""
+        samples = Feed(self.config, read_images(self.folder), read_memory(self.memory), folder=self.folder)
 
+        def load(positions: NDArray[np.int64]) -> dict[str, Any]:
+            return samples(share.draws(positions))
 
-def read_network(location: str) -> dict[str, Tensor]:
-    """Read a network's tensors."""
-    return load(storage.read_bytes(location))
+        return load
 
+    def collate(self, columns: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Join samples to a batch."""
+        return feed.collate(columns)
 
-def open_memory(job: StageJob) -> Exemplars | None:
-    """Read what earlier stages keep, and check that it is what they wrote; None in the first stage."""
-    return read_memory(job.memory)
-
-
-def open_feed(job: StageJob) -> Feed:
-    """Open the samples of a stage."""
-    return Feed(job.config, read_images(job.folder), open_memory(job), folder=job.folder)
-
-
-def draws_of(job: StageJob) -> Draws:
-    """Return who meets whom in a stage."""
-    return make_draws(job.config, read_images(job.folder).label, job.folder)
-
-
-def total_steps(feed: Feed) -> int:
-    """Return how many steps a stage takes.
-
-    Raises:
-        ValueError: If it has less than one batch.
-    """
-    config, draws = feed.config, feed.draws
-    steps = config.steps or config.epochs * draws.per_epoch // draws.per_step
-    if not steps:
-        raise ValueError(
-            f"{len(feed.images.path)} training images give {draws.per_epoch} groups of "
-            f"{config.images_per_identity} in an epoch, and {config.epochs} epochs less than a batch of "
-            f"{config.batch_identities}; lower --batch-identities or raise --epochs"
+    def make_learner(self, device: torch.device, wrap: Wrap) -> StageLearner:
+        """Make the learner of the stage at its beginning."""
+        config = self.config
+        model = model_of(read_network(storage.join(self.folder, START)), config)
+        teacher = model_of(read_network(self.before), config) if self.before else None
+        memory = read_memory(self.memory) if config.loss.compatibility else None
+        bank = _bank(memory, teacher, config, device) if memory is not None and teacher is not None else None
+        images, draws = read_images(self.folder), self.draws
+        before_epoch = None
+        if config.sampler == "graph":
+            graph = ClassGraph(config, images.path, images.label, self.folder)
+            graph.write(0, model.to(device), device)
+            before_epoch = partial(graph.write, device=device)
+        return StageLearner(
+            config,
+            stage=self.stage,
+            total_steps=self.total_steps,
+            device=device,
+            wrapped=wrap(model.to(device)),
+            teacher=teacher,
+            bank=bank,
+            steps_per_epoch=draws.per_epoch / draws.per_step,
+            before_epoch=before_epoch,
         )
-    return steps
-
-
-def make_learner(
-    job: StageJob, *, steps: int, device: torch.device, wrap: Callable[[nn.Module], nn.Module]
-) -> StageLearner:
-    """Make the learner of a stage at its beginning.
-
-    Args:
-        job: The stage.
-        steps: Of the whole stage.
-        device: Where it learns.
-        wrap: Puts the network on the device, and into whatever makes it learn beside others.
-    """
-    model = model_of(read_network(storage.join(job.folder, "start.safetensors")), job.config)
-    teacher = model_of(read_network(job.before), job.config) if job.before else None
-    memory = open_memory(job) if job.config.loss.compatibility else None
-    bank = _bank(memory, teacher, job.config, device) if memory is not None and teacher is not None else None
-    images = read_images(job.folder)
-    draws = make_draws(job.config, images.label, job.folder)
-    before_epoch = None
-    if job.config.sampler == "graph":
-        graph = ClassGraph(job.config, images.path, images.label, job.folder)
-        graph.write(0, model.to(device), device)
-        before_epoch = partial(graph.write, device=device)
-    return StageLearner(
-        job.config,
-        stage=job.stage,
-        total_steps=steps,
-        device=device,
-        wrapped=wrap(model.to(device)),
-        teacher=teacher,
-        bank=bank,
-        steps_per_epoch=draws.per_epoch / draws.per_step,
-        before_epoch=before_epoch,
-    )
 
 
 @torch.no_grad()

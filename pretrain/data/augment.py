@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
 
-from pretrain.config import AugmentConfig
 from pretrain.data import filters
+from pretrain.data.config import AugmentConfig
 
 
 class Change(IntEnum):

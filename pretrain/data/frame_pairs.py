@@ -1,95 +1,132 @@
-"""Training samples: numbers of draws in, crops of two frames out, and how they are to be augmented. Without Ray.
+"""Numbers of draws in, crops of two frames out, and how they are to be augmented. Knows nothing of Ray.
+
+A run is one long list of draws, numbered from 0. Which clip a draw uses, which frames, and how the crops are changed
+depend on the seed and that number alone: any process gives the same sample, and a resumed run goes on where it was.
 
 A sample has: draw int64; video int64; seconds float64; x uint8 [n, 3, H, W]; y uint8 [m, 3, H, W]; change_x float32
 [n, K]; change_y float32 [m, K]; identity_x int64 [n]; identity_y int64 [m]; followed_x int64 [n]; followed_y int64 [m].
 The pixels are changed where they are trained on, see `pretrain.data.augment`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cluster.values import from_json
-from pretrain.config import PretrainConfig
-from pretrain.data.feed import epoch_order, make_sample
-from pretrain.data.sampler import Share
-from pretrain.data.truth import read_truth, truth_of_video
-from pretrain.ingest.clips import ClipReader, list_clips
+from evaluation.datasets.images import decode_image
+from pretrain.association.assignment import LOST
+from pretrain.association.tracks import follow
+from pretrain.data.augment import draw_changes, resize
+from pretrain.data.clip_table import ClipTable
+from pretrain.data.config import SampleConfig
+from pretrain.data.sampler import Share, epoch_order
+from pretrain.data.truth import NOBODY, TrueFrame, assign_identities, boxes_of, has_boxes, read_truth, truth_of_video
+from pretrain.ingest.clips import ClipReader
 
 COLUMNS = ("x", "y", "change_x", "change_y", "identity_x", "identity_y", "followed_x", "followed_y")
 
 
-@dataclass(frozen=True, slots=True)
-class ClipTable:
-    """Where all clips are, small enough to send to every reader once."""
+def draw_interval(
+    times: NDArray[np.float64], rng: np.random.Generator, *, shortest: float, longest: float
+) -> tuple[int, int]:
+    """Choose two frames of a clip whose distance in time is drawn uniformly from a range.
 
-    files: list[str]
-    """Parquet files."""
-    file: NDArray[np.int32]
-    """[C] position of each clip's file."""
-    row_group: NDArray[np.int32]
-    """[C] row group of each clip."""
-    video: NDArray[np.int64]
-    """[C] number of each clip's video."""
+    An interval is drawn first; among all pairs of frames in the range, the nearest to it are equally likely. If no
+    pair lies in the range, the pair nearest to the range is taken: a short clip still takes part.
 
-    def of(self, chosen: NDArray[np.bool_]) -> "ClipTable":
-        """Return the table of some of the clips, given as bool [C]."""
-        return replace(self, file=self.file[chosen], row_group=self.row_group[chosen], video=self.video[chosen])
+    Args:
+        times: [T >= 2] seconds, increasing.
+        rng: Source of randomness.
+        shortest: Least distance in seconds.
+        longest: Greatest distance in seconds.
 
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.video)
-
-
-def load_clip_table(clips: str) -> ClipTable:
-    """List the clips of a directory for sampling."""
-    addresses = list_clips(clips)
-    files = sorted({address.location for address in addresses})
-    videos = {name: number for number, name in enumerate(sorted({address.video_id for address in addresses}))}
-    number = {name: position for position, name in enumerate(files)}
-    return ClipTable(
-        files=files,
-        file=np.array([number[address.location] for address in addresses], dtype=np.int32),
-        row_group=np.array([address.row_group for address in addresses], dtype=np.int32),
-        video=np.array([videos[address.video_id] for address in addresses], dtype=np.int64),
-    )
+    Returns:
+        Positions of the earlier and the later frame.
+    """
+    first, second = np.triu_indices(len(times), k=1)
+    distance = times[second] - times[first]
+    wanted = rng.uniform(shortest, longest)
+    outside = np.maximum(0.0, np.maximum(shortest - distance, distance - longest))
+    # Whole multiples of the frame distance: equal up to rounding.
+    cost = np.round(np.where(outside > 1e-9, 1e6 * (1 + outside), np.abs(distance - wanted)), 6)
+    best = np.flatnonzero(cost == cost.min())
+    choice = int(rng.choice(best))
+    return int(first[choice]), int(second[choice])
 
 
-def total_steps(config: PretrainConfig, table: ClipTable) -> int:
-    """Return how many steps a run takes.
+def frame_times(clip: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the times of a clip's frames in seconds."""
+    return np.array([frame["time_seconds"] for frame in clip["frames"]], dtype=np.float64)
+
+
+def crop_images(frame: dict[str, Any]) -> list[NDArray[np.uint8]]:
+    """Decode the crops of a frame, RGB uint8 [h, w, 3].
 
     Raises:
-        ValueError: If it has less than one batch.
+        ValueError: If a stored crop is damaged.
     """
-    draws = config.epochs * len(table) * config.pairs_per_clip
-    if draws < config.batch_pairs:
-        raise ValueError(
-            f"{len(table)} clips give {draws} frame pairs in {config.epochs} epochs, less than a batch of "
-            f"{config.batch_pairs}; lower --batch-pairs, or raise --epochs or --pairs-per-clip"
-        )
-    return draws // config.batch_pairs
+    images = [decode_image(crop["jpeg"]) for crop in frame["crops"]]
+    if any(image is None for image in images):
+        raise ValueError(f"a crop of frame {frame['frame_index']} is damaged; prepare the clips again")
+    return [image for image in images if image is not None]
+
+
+def make_sample(
+    clip: dict[str, Any], config: SampleConfig, *, draw: int, truth: dict[int, TrueFrame] | None = None
+) -> dict[str, Any]:
+    """Make one training sample.
+
+    Args:
+        clip: A row of the clips schema.
+        config: Intervals, augmentation, input size, seed.
+        draw: Number of the draw in the run; the sample depends on it and the seed alone.
+        truth: Who really is in the frames of the clip's video, if that is known.
+
+    Returns:
+        ``x`` and ``y``: uint8 [n, 3, H, W] and [m, 3, H, W], the crops of the two frames at the input size;
+        ``change_x`` and ``change_y``: float32 [n, K] and [m, K], how each crop is to be augmented;
+        ``identity_x`` and ``identity_y``: int64 [n] and [m], who a crop truly shows, `NOBODY` where that is unknown;
+        ``followed_x`` and ``followed_y``: int64 [n] and [m], the position of the same person in the other frame as far
+        as boxes tell; all `LOST` unless the loss wants to know;
+        ``seconds``: the earlier frame's time in its video.
+    """
+    height, width = config.height, config.width
+    rng = np.random.default_rng((config.seed, draw))
+    first, second = draw_interval(
+        frame_times(clip), rng, shortest=config.pairs.min_interval_seconds, longest=config.pairs.max_interval_seconds
+    )
+    if config.pairs.partner == "itself":
+        second = first
+    sample: dict[str, Any] = {"seconds": float(clip["frames"][first]["time_seconds"])}
+    for name, frame in (("x", clip["frames"][first]), ("y", clip["frames"][second])):
+        sample[name] = resize(crop_images(frame), height, width).numpy()
+        sample[f"change_{name}"] = draw_changes(config.pairs, len(sample[name]), height=height, width=width, rng=rng)
+        sample[f"identity_{name}"] = np.full(len(sample[name]), NOBODY)
+        if truth is not None:
+            sample[f"identity_{name}"] = assign_identities(boxes_of(frame), truth.get(frame["frame_index"]))
+    followed = tuple(np.full(len(sample[name]), LOST) for name in "xy")
+    if config.follow == "always" or (config.follow != "never" and all(map(has_boxes, clip["frames"]))):
+        followed = follow([boxes_of(frame) for frame in clip["frames"][first : second + 1]])
+    sample["followed_x"], sample["followed_y"] = followed
+    return sample
 
 
 class LoadSamples:
     """Turns positions of a process's draws into samples: reads the clip, draws two frames, decodes their crops."""
 
-    def __init__(self, table: ClipTable, config: dict[str, Any], share: Share) -> None:
+    def __init__(self, table: ClipTable, config: SampleConfig, share: Share) -> None:
         self.table = table
         self.share = share
-        self.config = from_json(PretrainConfig, config)
+        self.config = config
         self.reader = ClipReader()
         self.truth = read_truth(self.config.truth) if self.config.truth else None
         self.epoch, self.order = -1, np.zeros(0, dtype=np.int64)
 
-    def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
-        """Make the samples at some positions, given as ``id``."""
+    def __call__(self, positions: NDArray[np.int64]) -> dict[str, Any]:
+        """Make the samples at some positions of the share."""
         samples: list[dict[str, Any]] = []
         video: list[int] = []
-        draws = self.share.draws(batch["id"])
+        draws = self.share.draws(positions)
         for draw in draws.tolist():
             clip = self._clip(draw)
             stored = self.reader.read(self.table.files[self.table.file[clip]], int(self.table.row_group[clip]))
@@ -117,14 +154,3 @@ def _ragged(parts: list[NDArray[Any]]) -> NDArray[np.object_]:
     column = np.empty(len(parts), dtype=object)
     column[:] = parts
     return column
-
-
-def collate(columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, torch.Tensor]:
-    """Join samples to a batch: what `pretrain.data.feed.to_batch` takes, first frames' crops before second frames'."""
-    joined = {name: np.array(columns[name]) for name in ("draw", "video", "seconds")}
-    for name in ("x", "y"):
-        joined[f"{name}_counts"] = np.array([len(part) for part in columns[name]])
-    prefixes = {"images": "", "changes": "change_", "identities": "identity_", "followed": "followed_"}
-    for name, prefix in prefixes.items():
-        joined[name] = np.concatenate([*columns[f"{prefix}x"], *columns[f"{prefix}y"]])
-    return {name: torch.from_numpy(column) for name, column in joined.items()}

@@ -1,4 +1,4 @@
-"""Which samples of a run are one training process's: a rule that any number of processes can follow at any step.
+"""Which clip comes when, and which draws of a run are one training process's.
 
 A run is one long list of draws, and every step takes the next `per_step` of them, whoever makes them. So the steps of
 a run are the same for one process and for many, and a run that goes on with another number of processes goes on with
@@ -65,3 +65,28 @@ class Share:
             return own[positions]
         """
         return (self.first_step + positions // self.size) * self.per_step + self.start + positions % self.size
+
+
+def epoch_order(video_of_clip: NDArray[np.int64], *, seed: int, epoch: int, pairs_per_clip: int) -> NDArray[np.int64]:
+    """Order the clips of one epoch at random, with each video spread evenly over it.
+
+    So neighbours in the order, which become a batch, come from different videos as far as there are enough.
+
+    Args:
+        video_of_clip: [C] number of the video of each clip.
+        seed: Seed of the run.
+        epoch: From 0.
+        pairs_per_clip: How often each clip appears.
+
+    Returns:
+        int64 [C * pairs_per_clip] positions of clips.
+    """
+    rng = np.random.default_rng((seed, epoch, 0x0EDE))
+    clips = np.tile(np.arange(len(video_of_clip)), pairs_per_clip)
+    shuffled = rng.permutation(clips)
+    place = np.empty(len(shuffled))
+    video = video_of_clip[shuffled]
+    for number in np.unique(video):
+        members = np.flatnonzero(video == number)
+        place[members] = (np.arange(len(members)) + rng.random(len(members))) / len(members)
+    return shuffled[np.argsort(place, kind="stable")]

@@ -20,7 +20,8 @@ from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
 from evaluation.metrics.retrieval import RetrievalResult
 from evaluation.scoring.scores import score, summarise
-from pretrain.config import PretrainConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import scaled
 from pretrain.data.truth import read_truth
 from pretrain.demo.report import NAMES, Addition, Findings, write_demo_report
 from pretrain.export import export, export_untrained
@@ -55,8 +56,8 @@ def street_of(config: DemoConfig) -> StreetConfig:
 
 def run_of(config: DemoConfig, base: PretrainConfig) -> PretrainConfig:
     """A training of the demo; both compared trainings differ in the loss alone."""
-    run = replace(base, seed=config.seed, checkpoint_every=200)
-    return replace(run, epochs=2, batch_pairs=4, log_every=1) if config.size == "quick" else run
+    run = scaled(replace(base, seed=config.seed), checkpoint_every=200)
+    return scaled(replace(run, epochs=2, batch_pairs=4), log_every=1) if config.size == "quick" else run
 
 
 Announce = Callable[[str], None]

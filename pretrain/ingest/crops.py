@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.embedding.images import encode_jpeg
+from evaluation.datasets.images import encode_jpeg
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.detectors import Boxes
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import storage
-from evaluation.embedding.images import decode_image, encode_jpeg
+from evaluation.datasets.images import decode_image, encode_jpeg
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.extract import close_run, frame_rate, group_by_time
 

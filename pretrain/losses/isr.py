@@ -1,6 +1,5 @@
 """From the embeddings of a batch to its loss: match, gather over processes, weigh."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,9 @@ from torch import Tensor
 
 from pretrain.association.assignment import Matches, match_batch
 from pretrain.association.reliability import estimate_reliability, track_reliability
-from pretrain.config import LossConfig
+from pretrain.data.batch import Batch
 from pretrain.distributed import collectives
+from pretrain.losses.config import LossConfig
 from pretrain.losses.contrastive import (
     confidence_reliability,
     effective_share,
@@ -23,28 +23,6 @@ from pretrain.losses.contrastive import (
     reliability_weighted,
 )
 from pretrain.losses.cycle import cycle_loss
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Frame pairs of this process."""
-
-    images: Tensor
-    """uint8 [N + M, 3, H, W]: the augmented crops of all first frames, then those of all second frames."""
-    clean: Tensor
-    """uint8 [N + M, 3, H, W]: the same crops without augmentation."""
-    x_counts: Sequence[int]
-    """Crops of each first frame; sums to N."""
-    y_counts: Sequence[int]
-    """Crops of each second frame; sums to M."""
-    video: Tensor
-    """int64 [F], number of each pair's video."""
-    seconds: Tensor | None = None
-    """float64 [F], time in its video of each pair's first frame; needed by `same_video_gap_seconds` alone."""
-    identities: Tensor | None = None
-    """int64 [N + M], who each crop truly shows, negative where that is unknown; for watching, and for `oracle`."""
-    followed: tuple[Tensor, Tensor] | None = None
-    """int64 [N] and [M], see `pretrain.association.reliability.track_reliability`; needed by `track` alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.pooling import GeneralisedMean
 from pretrain.models.resnet_ibn import resnet50_ibn_a
 

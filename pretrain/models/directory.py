@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cluster import storage
 from cluster.values import from_json, to_json
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD, make_encoder
 from pretrain.models.matching import matching_branch

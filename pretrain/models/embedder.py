@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.qaconv.head import QAConvHead
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder
 from pretrain.models.matching import MatchingBranch
 

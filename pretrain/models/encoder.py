@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pretrain.config import ModelConfig
 from pretrain.models.backbones import MAP_LAYERS, TRUNK_LAYERS, as_map, make_backbone
+from pretrain.models.config import ModelConfig
 from pretrain.models.pooling import EmbeddingNorm
 from pretrain.models.precision import at_least_single
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from cluster import storage
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder
 from pretrain.models.encoder import make_encoder
 from pretrain.models.fitting import fitted

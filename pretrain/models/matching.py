@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from evaluation.qaconv.head import QAConvHead
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder
 from pretrain.models.precision import at_least_single
 

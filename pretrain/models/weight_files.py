@@ -11,8 +11,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from cluster import storage
-from pretrain.config import ModelConfig
 from pretrain.models.backbones import TIMM_NAMES
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
 TENSORS, PICKLES = (".safetensors",), (".pth", ".pt", ".bin", ".tar")

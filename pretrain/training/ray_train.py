@@ -1,83 +1,77 @@
-"""Ray Train around any learner: the loop of a worker, the record, the checkpoints, and how a run is started."""
+"""A training on Ray Train: the loop of a worker, and how a run is started on the connected cluster."""
 
 import os
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import ray.train
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer, get_device, prepare_model
 from ray.train.v2.api.callback import UserCallback
-from torch import Tensor, nn
+from torch import nn
 
 from cluster import session, storage
 from cluster.memory import keeping_memory
 from cluster.resources import READER, Demand
-from pretrain.distributed import collectives
+from cluster.values import fingerprint
+from pretrain.config.scale import ScaleConfig
+from pretrain.data.sampler import Share
+from pretrain.data.stream import stream
 from pretrain.distributed.batch_norm import synchronise_batch_norm
-from pretrain.training import checkpoint
-from pretrain.training.record import FILE, MetricsLog, record_of
-from pretrain.training.run_folder import live_progress, record_folder
+from pretrain.training.checkpoint import publish, restore
+from pretrain.training.job import Job
+from pretrain.training.learner import Learner
+from pretrain.training.loop import take_steps
+from pretrain.training.record import FILE, MetricsLog, read_metrics_file
+from pretrain.training.run_folder import identity, live_progress, record_folder
 
 
-class Plan(Protocol):
-    """What a configuration says of processes and of what is kept; see `pretrain.config.PretrainConfig`."""
-
-    @property
-    def workers(self) -> int: ...  # noqa: D102 - documented where it is configured, as all below
-    @property
-    def min_workers(self) -> int: ...  # noqa: D102
-    @property
-    def cpus_per_worker(self) -> int: ...  # noqa: D102
-    @property
-    def data_workers(self) -> int: ...  # noqa: D102
-    @property
-    def use_gpu(self) -> bool: ...  # noqa: D102
-    @property
-    def max_failures(self) -> int: ...  # noqa: D102
-    @property
-    def keep_checkpoints(self) -> int: ...  # noqa: D102
-    @property
-    def checkpoint_every(self) -> int: ...  # noqa: D102
-    @property
-    def log_every(self) -> int: ...  # noqa: D102
-
-
-class Learner(checkpoint.Learner, Protocol):
-    """What a worker drives."""
-
-    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
-        """Do one optimiser step and return detached metrics."""
-        ...
-
-
-def demands(plan: Plan) -> list[Demand]:
+def demands(scale: ScaleConfig) -> list[Demand]:
     """Return what a training holds at once, at the least, for `cluster.resources.check_fits`."""
-    gpus = 1.0 if plan.use_gpu else 0.0
+    gpus = 1.0 if scale.use_gpu else 0.0
     remedy = "--workers, --cpus-per-worker, --data-workers"
-    count = plan.min_workers or plan.workers
+    count = scale.min_workers or scale.workers
     return [
-        Demand(what="training workers", count=count, cpus=_cpus_with_readers(plan), gpus=gpus, remedy=remedy),
+        Demand(what="training workers", count=count, cpus=_cpus_with_readers(scale), gpus=gpus, remedy=remedy),
         READER,
     ]
 
 
-def _cpus_with_readers(plan: Plan) -> int:
+def _cpus_with_readers(scale: ScaleConfig) -> int:
     """CPUs that a training worker holds: its own, and one for each process that reads for it.
 
     Held together, they cannot starve each other, and whoever counts machines for an elastic run counts them too.
     """
-    return plan.cpus_per_worker + plan.data_workers
+    return scale.cpus_per_worker + scale.data_workers
 
 
-def worker_device(plan: Plan) -> torch.device:
+def train_loop(settings: dict[str, Any]) -> None:
+    """What every training worker runs: restore, iterate, report."""
+    job: Job = settings["job"]
+    out: str = settings["out"]
+    scale: ScaleConfig = job.config.scale
+    device = _device(scale)
+    learner = job.make_learner(device, lambda module: wrap(module, device))
+    step = restore(out, learner)
+    if step >= learner.total_steps:
+        return
+    context = ray.train.get_context()
+    share = Share(
+        rank=context.get_world_rank(),
+        processes=context.get_world_size(),
+        per_step=job.per_step,
+        first_step=step,
+        total_steps=learner.total_steps,
+    )
+    batches = stream(job, share, device, readers=scale.data_workers)
+    take_steps(learner, batches, scale, RayReporter(out, share.rank, keep=scale.keep_checkpoints), step=step)
+
+
+def _device(scale: ScaleConfig) -> torch.device:
     """Return this worker's device, and give a CPU worker its threads."""
     device = get_device()
     assert isinstance(device, torch.device)
     if device.type == "cpu":
-        torch.set_num_threads(plan.cpus_per_worker)
+        torch.set_num_threads(scale.cpus_per_worker)
     return device
 
 
@@ -90,78 +84,25 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
     return prepare_model(module, parallel_strategy_kwargs={"broadcast_buffers": False})
 
 
-def restore(learner: Learner) -> int:
-    """Load the checkpoint that this run goes on from, if there is one, and return its step; else 0."""
-    found = ray.train.get_checkpoint()
-    if found is None:
-        return 0
-    with found.as_directory() as folder:
-        return checkpoint.load_checkpoint(folder, learner)
+class RayReporter:
+    """Reports through Ray on every worker; the first writes the checkpoints.
 
-
-def take_steps(
-    learner: Learner,
-    batches: Iterable[dict[str, Tensor]],
-    plan: Plan,
-    *,
-    step: int,
-    to_batch: Callable[[dict[str, Tensor]], Any],
-) -> None:
-    """Take the remaining steps of a run, reporting metrics and checkpoints.
-
-    A record's images per second are those of all workers, its waiting for samples is rank 0's.
-
-    Args:
-        learner: What learns.
-        batches: This worker's, as the collate function made them, with ``images``.
-        plan: How often to report.
-        step: The step that was done last.
-        to_batch: Makes of them what the learner's step takes.
+    They are ours and not Ray's: one layout and one rule of resuming for every training, and a run that can be exported,
+    copied or resumed without Ray's notes of it.
     """
-    images, waited, since = 0, 0.0, time.perf_counter()
-    for batch, wait in timed(batches):
-        step += 1
-        metrics = learner.step(to_batch(batch), step)
-        images, waited = images + len(batch["images"]), waited + wait
-        is_saving = step % plan.checkpoint_every == 0 or step == learner.total_steps
-        if is_saving or step % plan.log_every == 0:
-            elapsed = time.perf_counter() - since
-            speed = {
-                "data/wait_seconds": waited,
-                "data/wait_share": waited / elapsed,
-                "images_per_second": _over_workers(images) / elapsed,
-            }
-            _report(record_of(step, {**metrics, **speed}), learner if is_saving else None)
-            images, waited, since = 0, 0.0, time.perf_counter()
-        if step == learner.total_steps:
-            break
 
+    def __init__(self, out: str, rank: int, *, keep: int) -> None:
+        self.out, self.rank, self.keep = out, rank, keep
+        self._records: list[dict[str, Any]] = []
 
-def _over_workers(count: int) -> float:
-    device = get_device()
-    assert isinstance(device, torch.device)
-    return collectives.sum_over_ranks(torch.tensor(float(count), device=device)).item()
-
-
-def timed(batches: Iterable[dict[str, Tensor]]) -> Iterator[tuple[dict[str, Tensor], float]]:
-    """Yield batches with the seconds that each was waited for."""
-    iterator = iter(batches)
-    while True:
-        start = time.perf_counter()
-        batch = next(iterator, None)
-        if batch is None:
-            return
-        yield batch, time.perf_counter() - start
-
-
-def _report(record: dict[str, Any], learner: Learner | None) -> None:
-    """Report on every rank, equally often; rank 0 alone brings the files of a checkpoint."""
-    if learner is None or ray.train.get_context().get_world_rank() != 0:
+    def report(self, record: dict[str, Any], learner: Learner | None) -> None:
+        """Pass a record on, and write a checkpoint after it."""
         ray.train.report(record)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint.save_checkpoint(folder, learner, record["step"])
-        ray.train.report(record, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        self._records.append(record)
+        if learner is not None:
+            if self.rank == 0:
+                publish(self.out, learner, record["step"], records=self._records, keep=self.keep)
+            self._records = []
 
 
 class RecordMetrics(UserCallback):
@@ -177,65 +118,40 @@ class RecordMetrics(UserCallback):
         self.log.write(metrics[0])
 
 
-def run_training(
-    loop: Callable[[dict[str, Any]], None],
-    settings: dict[str, Any],
-    plan: Plan,
-    *,
-    out: str,
-    name: str,
-    total_steps: int,
-) -> dict[str, Any]:
+def run_on_ray(job: Job, out: str) -> dict[str, Any]:
     """Run or resume a training on the connected cluster.
 
     Args:
-        loop: What every worker runs, with the settings.
-        settings: Plain values.
-        plan: Processes and checkpoints.
-        out: The run directory; Ray Train's own is ``out/ray/name``, the record is ``out/metrics.jsonl``.
-        name: Carries the hash of the configuration: Ray resumes whatever has that name.
-        total_steps: For the progress line.
+        job: The training.
+        out: The run directory, which every machine sees.
 
     Returns:
-        The last record, with `checkpoint`, the last checkpoint relative to ``out``, which may be moved or copied.
+        The last record.
     """
+    scale: ScaleConfig = job.config.scale
+    own = storage.join(out, "ray")
     with record_folder(out) as folder:
         trainer = TorchTrainer(
-            loop,
-            train_loop_config=settings,
-            torch_config=TorchConfig(backend="nccl" if plan.use_gpu else "gloo"),
+            train_loop,
+            train_loop_config={"job": job, "out": out},
+            torch_config=TorchConfig(backend="nccl" if scale.use_gpu else "gloo"),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=(plan.min_workers, plan.workers) if plan.min_workers else plan.workers,
-                use_gpu=plan.use_gpu,
-                resources_per_worker={"CPU": _cpus_with_readers(plan), **({"GPU": 1} if plan.use_gpu else {})},
+                num_workers=(scale.min_workers, scale.workers) if scale.min_workers else scale.workers,
+                use_gpu=scale.use_gpu,
+                resources_per_worker={"CPU": _cpus_with_readers(scale), **({"GPU": 1} if scale.use_gpu else {})},
             ),
             run_config=ray.train.RunConfig(
-                name=name,
-                storage_path=storage.join(out, "ray"),
-                failure_config=ray.train.FailureConfig(max_failures=plan.max_failures),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=plan.keep_checkpoints),
+                name=f"{job.config.recipe}-{fingerprint(identity(job.config))}",
+                storage_path=own,
+                failure_config=ray.train.FailureConfig(max_failures=scale.max_failures),
                 callbacks=[RecordMetrics(folder)],
                 worker_runtime_env={
-                    "env_vars": {"RAY_ADDRESS": session.address(), **({} if plan.use_gpu else keeping_memory())}
+                    "env_vars": {"RAY_ADDRESS": session.address(), **({} if scale.use_gpu else keeping_memory())}
                 },
             ),
         )
-        with live_progress(os.path.join(folder, FILE), total_steps):
-            result = trainer.fit()
-    assert result.checkpoint is not None, "a finished run has a checkpoint"
-    return {**(result.metrics or {}), "checkpoint": f"ray/{name}/{storage.name_of(result.checkpoint.path)}"}
-
-
-def checkpointed_step(run: str) -> int:
-    """Return the step of the last committed checkpoint of a Ray Train run; 0 if there is none."""
-    if not storage.exists(storage.join(run, "checkpoint_manager_snapshot.json")):
-        return 0
-    result = ray.train.Result.from_path(run)
-    return int(result.metrics["step"]) if result.checkpoint is not None and result.metrics else 0
-
-
-def newest_checkpoint(run: str) -> str:
-    """Return the location of the last committed checkpoint of a Ray Train run, which must have one."""
-    found = ray.train.Result.from_path(run).checkpoint
-    assert found is not None
-    return storage.join(run, storage.name_of(found.path))
+        with live_progress(os.path.join(folder, FILE), job.total_steps):
+            trainer.fit()
+        last = read_metrics_file(os.path.join(folder, FILE))[-1]
+    storage.remove(own)
+    return last

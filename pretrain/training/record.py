@@ -31,6 +31,15 @@ class MetricsLog:
                 self._board.add_scalar(name, value, record["step"])
         self._board.flush()
 
+    def __enter__(self) -> "MetricsLog":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        self._lines.close()
+        self._board.close()
+
 
 def record_of(step: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Make the record of a step of numbers. JSON knows no NaN: what could not be computed is left out."""
@@ -56,6 +65,14 @@ def read_metrics(run: str) -> list[dict[str, Any]]:
         raise ValueError(f"{run} holds no {FILE}; is it a run directory of python -m pretrain train?")
     by_step = {record["step"]: record for record in parse_lines(storage.read_bytes(location).decode())}
     return [by_step[step] for step in sorted(by_step)]
+
+
+def read_metrics_file(path: str) -> list[dict[str, Any]]:
+    """Read the records of a local file in the order in which they were written; an absent one has none."""
+    if not os.path.exists(path):
+        return []
+    with open(path) as stream:
+        return list(parse_lines(stream.read()))
 
 
 def parse_lines(text: str) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,12 @@
 Layout::
 
 OUT/config.json        the run; a second start with the same one resumes, with another one is refused
+OUT/start.safetensors  the weights that it began with
 OUT/metrics.jsonl      one line every few steps; OUT/tensorboard/ has the same
-OUT/ray/NAME/          Ray Train's own directory with the checkpoints; NAME carries the configuration's hash
-OUT/done.json          written last
+OUT/checkpoints/STEP/  see `pretrain.training.checkpoint`
+OUT/done.json          the last record, written last
+
+On Ray Train there is ``OUT/ray`` while it runs: Ray's own notes of its workers.
 """
 
 import os
@@ -13,28 +16,19 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from cluster import storage
+from cluster.claims import claim, refuse_others
 from cluster.console import progress_bar
-from cluster.values import differences, from_json
-from pretrain.training.record import FILE, parse_lines
+from cluster.values import from_json, to_json
+from pretrain.config.scale import ScaleConfig
+from pretrain.training.record import FILE, MetricsLog, read_metrics_file
 
 Config = TypeVar("Config")
-
-PROCESSES = {
-    "workers": 1,
-    "min_workers": 0,
-    "cpus_per_worker": 1,
-    "data_workers": 1,
-    "max_failures": 0,
-    "checkpoint_every": 1,
-    "keep_checkpoints": 1,
-    "log_every": 1,
-}
-"""Settings that may change when a run goes on: who computes, and how often it is told. What is learned stays the same.
-In the identity of a run they have these values."""
+VERSION = 2
+"""Of the layout; a run of another version is refused."""
 
 SHOWN = {
     "loss/total": "loss",
@@ -47,42 +41,59 @@ SHOWN = {
 
 
 def identity(config: Config) -> Config:
-    """Return a configuration, a frozen dataclass, without what may change when its run goes on, see `PROCESSES`."""
+    """Return a configuration, a frozen dataclass, without its `scale`, which may change when its run goes on."""
     any_config: Any = config
-    names = {field.name for field in fields(any_config)}
-    return replace(any_config, **{name: value for name, value in PROCESSES.items() if name in names})
+    return replace(any_config, scale=ScaleConfig())
 
 
-def refuse_other_run(out: str, config: Any, mine: dict[str, Any]) -> None:
-    """Check that a run directory is free, or belongs to the same configuration and the same data.
+def claim_run(out: str, config: Any, *, writes: bool = True, **rest: Any) -> None:
+    """Take a run directory, or go on with it.
 
     Args:
         out: The run directory.
-        config: The configuration, a frozen dataclass.
-        mine: What ``config.json`` will hold: the configuration as ``config``, and what else must be the same.
+        config: The configuration, a frozen dataclass; its `scale` may change.
+        writes: Whether it is taken; otherwise only others are refused.
+        rest: What else must be the same, as JSON values.
+
+    Raises:
+        ValueError: If it belongs to another configuration or other data, or holds other files.
+    """
+    mine = {"version": VERSION, "config": to_json(config), **rest}
+    (claim if writes else refuse_others)(out, mine, may_change=("config.scale",))
+
+
+def read_config(out: str, kind: type[Config]) -> Config:
+    """Read the configuration of a run, of a kind.
+
+    Raises:
+        ValueError: If the directory is no run.
     """
     location = storage.join(out, "config.json")
-    if storage.exists(location):
-        theirs = storage.read_json(location)
-        changed = differences(identity(from_json(type(config), theirs.get("config"))), identity(config))
-        changed += [
-            f"{key}: {theirs.get(key)} -> {mine[key]}"
-            for key in mine
-            if key != "config" and theirs.get(key) != mine[key]
-        ]
-        if changed:
-            raise ValueError(
-                f"{out} belongs to a run with another configuration ({'; '.join(changed)}); "
-                "resume with the same options, or use another --out"
-            )
-    elif storage.list_files(out):
-        raise ValueError(f"{out} holds other files and no config.json of a run; give an empty --out")
+    if not storage.exists(location):
+        raise ValueError(f"{out} is no run directory of python -m pretrain train")
+    return from_json(kind, storage.read_json(location).get("config"))
+
+
+def finish(out: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Say that a run is finished, and return its last record."""
+    storage.write_json(storage.join(out, "done.json"), record)
+    return record
+
+
+def finished(out: str) -> dict[str, Any] | None:
+    """Return the last record of a finished run, None if it has not finished."""
+    location = storage.join(out, "done.json")
+    return storage.read_json(location) if storage.exists(location) else None
 
 
 @contextmanager
 def record_folder(out: str) -> Iterator[str]:
-    """Give a local folder for the record of a run: the run directory itself, or a spool that is uploaded at the end."""
+    """Give a local folder for the record of a run: the run directory itself, or a spool that is uploaded at the end.
+
+    What a killed process had saved and not yet recorded is in the newest checkpoint, and is put into the record first.
+    """
     if not storage.is_remote(out):
+        _complete(out, out)
         yield out
         return
     with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
@@ -90,10 +101,23 @@ def record_folder(out: str) -> Iterator[str]:
         if storage.exists(earlier):
             with open(os.path.join(folder, FILE), "wb") as stream:
                 stream.write(storage.read_bytes(earlier))
+        _complete(out, folder)
         try:
             yield folder
         finally:
             storage.upload_folder(folder, out)
+
+
+def _complete(out: str, folder: str) -> None:
+    states = storage.list_files(storage.join(out, "checkpoints"), ("state.json",))
+    if not states:
+        return
+    known = {record["step"] for record in read_metrics_file(os.path.join(folder, FILE))}
+    missing = [record for record in storage.read_json(states[-1]).get("records", []) if record["step"] not in known]
+    if missing:
+        with MetricsLog(folder) as log:
+            for record in missing:
+                log.write(record)
 
 
 @contextmanager
@@ -106,8 +130,7 @@ def live_progress(record: str, total_steps: int) -> Iterator[None]:
             task = bar.add_task("training", total=total_steps, note="starting workers")
             while True:
                 is_last = stop.wait(0.5)
-                lines = list(parse_lines(open(record).read())) if os.path.exists(record) else []  # noqa: SIM115
-                if lines:
+                if lines := read_metrics_file(record):
                     last = lines[-1]
                     note = " ".join(f"{word} {last[name]:.2f}" for name, word in SHOWN.items() if name in last)
                     note += f" {last['images_per_second']:.0f} img/s data wait {last['data/wait_share']:.0%}"

@@ -18,7 +18,7 @@ from pretrain.association.reliability import (
     track_reliability,
 )
 from pretrain.association.tracks import follow
-from pretrain.data.feed import crop_images, frame_times
+from pretrain.data.frame_pairs import crop_images, frame_times
 from pretrain.data.truth import NOBODY, TrueFrame, assign_identities, boxes_of, truth_of_video
 from pretrain.ingest.clips import ClipReader, list_clips
 

@@ -8,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 
 from cluster import storage
-from cluster.values import to_json
-from pretrain.config import PairConfig, PretrainConfig
-from pretrain.data.frame_pairs import ClipTable, LoadSamples, collate
+from pretrain.config.run import PretrainConfig
+from pretrain.data.batch import collate
+from pretrain.data.clip_table import ClipTable
+from pretrain.data.config import PairConfig
+from pretrain.data.frame_pairs import LoadSamples
 from pretrain.data.sampler import Share
 from pretrain.models.encoder import Encoder
 from pretrain.validation.partners import heldout_clips, partner_retrieval
@@ -48,14 +50,10 @@ class HeldOut:
         """
         self.gap_seconds = gap_seconds
         # Pairs of frames and nothing else, whatever the run learns from.
-        plain = PretrainConfig(
-            recipe=config.recipe,
-            seed=config.seed,
-            model=config.model,
-            pairs=replace(config.pairs, partner=PairConfig().partner),
-        )
+        pairs = replace(config.pairs, partner=PairConfig().partner)
+        plain = replace(config.samples, pairs=pairs, follow="never", truth="")
         every = Share(rank=0, processes=1, per_step=len(table), first_step=0, total_steps=1)
-        self.columns = collate(LoadSamples(table, to_json(plain), every)({"id": np.arange(len(table))}))
+        self.columns = collate(LoadSamples(table, plain, every)(np.arange(len(table))))
 
     @torch.inference_mode()
     def __call__(self, step: int, encoder: Encoder) -> dict[str, float]:

@@ -8,13 +8,13 @@ import pytest
 
 from cluster.console import run_cli
 from evaluation.__main__ import COMMANDS
+from evaluation.datasets.images import read_image
 from evaluation.embedding.embedder import MapEmbedder
-from evaluation.embedding.images import read_image
 from evaluation.explain import UNIFORM, ExplainConfig, explain_files
 from evaluation.qaconv.head import QAConvHead, write_head
 from evaluation.qaconv.scores import scores
 from evaluation.report.explanation_picture import LEAST_WIDTH_PIXELS
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder, write_model
 from pretrain.models.encoder import make_encoder
 

@@ -10,7 +10,7 @@ from evaluation.__main__ import COMMANDS
 from evaluation.embedding.histogram import HistogramEmbedder
 from evaluation.features.files import read_features
 from evaluation.features.parquet import write_features
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import write_model
 from pretrain.models.encoder import make_encoder
 from tests.evaluation.people import write_market

@@ -18,18 +18,19 @@ from torch import nn
 
 from lifelong.losses.parts import PartHead
 from lifelong.recipes import find_recipe as find_stage_recipe
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
-from lifelong.training.step import StageLearner
-from pretrain.config import ModelConfig
-from pretrain.data.frame_pairs import load_clip_table
+from lifelong.training.stage_learner import StageLearner
+from pretrain.config.scale import ScaleConfig
+from pretrain.data.clip_table import load_clip_table
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder
 from pretrain.models.matching import MatchingBranch
 from pretrain.models.precision import Precision
 from pretrain.recipes import find_recipe
-from pretrain.training.local import train_here
-from pretrain.training.step import Learner
+from pretrain.train import train_here
+from pretrain.training.isr_learner import IsrLearner
 from tests.lifelong.people import write_people
 from tests.pretrain.ingest.films import write_clips_directory
 
@@ -48,13 +49,13 @@ TINTS = ((1.0, 0.8, 0.6), (0.6, 0.9, 1.0))
 
 def pretraining(recipe: str, precision: Precision) -> list[dict[str, float]]:
     """Record a pretraining on drawn clips."""
-    with tempfile.TemporaryDirectory() as folder, recorded(Learner) as trace:
+    with tempfile.TemporaryDirectory() as folder, recorded(IsrLearner) as trace:
         clips = write_clips_directory(Path(folder, "clips"), clips=8)
         config = replace(
             find_recipe(recipe)(),
             batch_pairs=8,
             epochs=10,
-            cpus_per_worker=1,
+            scale=ScaleConfig(),
             model=replace(MODEL, **SIZES),
             precision=precision,
         )
@@ -69,7 +70,7 @@ def stages(recipe: str, count: int, precision: Precision) -> list[dict[str, floa
             find_stage_recipe(recipe)(),
             steps=STEPS,
             batch_identities=4,
-            cpus_per_worker=1,
+            scale=ScaleConfig(),
             model=MODEL,
             precision=precision,
         )
@@ -79,7 +80,7 @@ def stages(recipe: str, count: int, precision: Precision) -> list[dict[str, floa
         plan = LifelongPlan(
             start="", stages=tuple(Stage(name=name, dataset=str(Path(folder, name)), config=config) for name in names)
         )
-        run_sequence(plan, str(Path(folder, "run")), LocalMachine(), evaluate=False)
+        run_sequence(plan, str(Path(folder, "run")), LocalBackend(), evaluate=False)
     return trace
 
 

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,11 @@ os.environ |= {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10", "RAY_TRAIN_WORKER
 import ray.train
 from ray.cluster_utils import Cluster
 
-import pretrain.train
-from pretrain.train import train_loop
+import pretrain.training.ray_train
+from pretrain.config.scale import scaled
+from pretrain.train import train
+from pretrain.training.isr_learner import IsrLearner
+from pretrain.training.ray_train import train_loop
 from tests.pretrain.test_train import CONFIG
 
 STEP = 6
@@ -29,7 +31,7 @@ def waiting_loop(folder: Path) -> Any:
     def loop(settings: dict[str, Any]) -> None:
         size = ray.train.get_context().get_world_size()
         (folder / f"size-{size}").touch()
-        take_step = pretrain.train.Learner.step
+        take_step = IsrLearner.step
 
         def patient(self: Any, batch: Any, number: int) -> Any:
             if number == STEP and size == 2:
@@ -37,7 +39,7 @@ def waiting_loop(folder: Path) -> Any:
                 time.sleep(600)
             return take_step(self, batch, number)
 
-        pretrain.train.Learner.step = patient
+        IsrLearner.step = patient
         train_loop(settings)
 
     return loop
@@ -49,11 +51,9 @@ def main(clips: str, out: str, folder: str) -> None:
     cluster.add_node(num_cpus=2)
     lost = cluster.add_node(num_cpus=2)
     os.environ["RAY_ADDRESS"] = cluster.address
-    pretrain.train.train_loop = waiting_loop(Path(folder))
+    pretrain.training.ray_train.train_loop = waiting_loop(Path(folder))
     found: list[Any] = []
-    run = threading.Thread(
-        target=lambda: found.append(pretrain.train.train(replace(CONFIG, workers=2, min_workers=1), clips, out))
-    )
+    run = threading.Thread(target=lambda: found.append(train(scaled(CONFIG, workers=2, min_workers=1), clips, out)))
     run.start()
     while not Path(folder, "waiting").exists():
         time.sleep(0.2)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from pretrain.association.assignment import LOST
-from pretrain.losses.isr import Batch
+from pretrain.data.batch import Batch
 
 Scene = Sequence[tuple[Sequence[int], Sequence[int], Sequence[int]]]
 """What each rank has: crops of the first frames, crops of the second frames, and the video of each frame pair."""

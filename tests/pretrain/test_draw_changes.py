@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from pretrain.config import AugmentConfig, PairConfig
 from pretrain.data.augment import CHANGES, Change, draw_changes
+from pretrain.data.config import AugmentConfig, PairConfig
 
 OFF = AugmentConfig(
     jitter_probability=0.0,

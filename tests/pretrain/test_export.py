@@ -8,36 +8,42 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from cluster import storage
 from cluster.console import run_cli
 from cluster.values import to_json
 from pretrain.__main__ import COMMANDS
-from pretrain.config import ModelConfig, PretrainConfig
+from pretrain.config.run import PretrainConfig
 from pretrain.export import export, export_untrained
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.matching import matching_branch
 from pretrain.recipes import isr_tiny
-from pretrain.training.checkpoint import save_checkpoint
+from pretrain.train import START
+from pretrain.training.checkpoint import plain, publish
+from pretrain.training.isr_learner import IsrLearner
 from pretrain.training.record import MetricsLog
-from pretrain.training.step import Learner
+from pretrain.training.run_folder import claim_run, finish
 
 CONFIG = replace(isr_tiny(), seed=3, model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16))
 
 
-def write_run(folder: Path, config: PretrainConfig, *, step: int = 7) -> Learner:
+def write_run(folder: Path, config: PretrainConfig, *, step: int = 7) -> IsrLearner:
     """Write what a finished run leaves behind, with weights that differ from the first ones."""
     encoder = make_encoder(config.model, seed=config.seed + 1)
-    learner = Learner(config, total_steps=step, device=torch.device("cpu"), wrapped=encoder)
-    checkpoint = folder / "ray" / "name" / "checkpoint_1"
-    checkpoint.mkdir(parents=True)
-    save_checkpoint(str(checkpoint), learner, step)
-    storage.write_json(str(folder / "config.json"), {"config": to_json(config), "clips": "/clips", "num_clips": 1})
-    storage.write_json(str(folder / "done.json"), {"step": step, "checkpoint": str(checkpoint.relative_to(folder))})
-    log = MetricsLog(str(folder))
-    log.write({"step": 1, "loss/total": 9.0})
-    log.write({"step": step, "loss/total": 1.25})
+    learner = IsrLearner(config, total_steps=step, device=torch.device("cpu"), wrapped=encoder)
+    out = str(folder)
+    claim_run(out, config, clips="/clips", num_clips=1)
+    begun = make_encoder(replace(config.model), seed=config.seed).state_dict()
+    storage.write_bytes(f"{out}/{START}", save(plain(begun)))
+    records = [{"step": 1, "loss/total": 9.0}, {"step": step, "loss/total": 1.25}]
+    with MetricsLog(out) as log:
+        for record in records:
+            log.write(record)
+    publish(out, learner, step, records=records, keep=1)
+    finish(out, records[-1])
     return learner
 
 
@@ -88,6 +94,16 @@ def test_untrained_weights_are_those_that_the_run_began_with(tmp_path: Path):
     begun = make_encoder(CONFIG.model, seed=CONFIG.seed).state_dict()
     loaded = load_embedder(str(tmp_path / "fresh")).encoder.state_dict()
     assert all(torch.equal(begun[name], loaded[name].cpu()) for name in begun)
+
+
+def test_a_run_that_began_with_given_weights_says_so_untrained(tmp_path: Path):
+    write_run(tmp_path / "run", replace(CONFIG, start="/weights.safetensors"))
+    given = make_encoder(CONFIG.model, seed=99).state_dict()
+    storage.write_bytes(str(tmp_path / "run" / START), save(plain(given)))
+    export(str(tmp_path / "run"), str(tmp_path / "fresh"), untrained=True)
+    loaded = load_embedder(str(tmp_path / "fresh")).encoder.state_dict()
+    assert all(torch.equal(given[name], loaded[name].cpu()) for name in given)
+    assert "| steps | 0: those it began with: /weights.safetensors |" in (tmp_path / "fresh" / "README.md").read_text()
 
 
 def test_exporting_again_replaces_a_model_and_nothing_else(tmp_path: Path):

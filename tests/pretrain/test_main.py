@@ -11,8 +11,8 @@ import pytest
 
 from cluster import session, storage
 from cluster.console import run_cli
+from evaluation.datasets.images import decode_image
 from evaluation.datasets.registry import read_dataset
-from evaluation.embedding.images import decode_image
 from pretrain.__main__ import COMMANDS
 from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
 from pretrain.ingest.config import IngestConfig
@@ -88,7 +88,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ),
         (
             "train isr-tiny --clips {0}/clips --out {0}/run",
-            ["run with another configuration", "seed: 3 -> 0", "another --"],
+            ["run with other settings", "seed: 3 -> 0", "another --"],
         ),
         ("train isr-tiny --clips {0}/clips --out {0}/mine", ["mine holds other files", "give an empty --out"]),
         ("audit {0}/clips --truth {0}/absent.csv", ["absent.csv does not exist; --truth takes a CSV"]),

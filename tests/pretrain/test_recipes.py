@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.values import fingerprint, from_json, to_json
-from pretrain.config import PretrainConfig
+from pretrain.config.run import PretrainConfig
 from pretrain.recipes import RECIPES, find_recipe, infonce_tiny, isr_tiny
 
 

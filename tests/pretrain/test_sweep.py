@@ -10,13 +10,15 @@ import pytest
 
 import pretrain.sweep
 from cluster.sweep.trials import Reporter
-from pretrain.config import ModelConfig, OptimizerConfig, PretrainConfig
-from pretrain.data.frame_pairs import load_clip_table
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import ScaleConfig
+from pretrain.data.clip_table import load_clip_table
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.recipes import isr_tiny
 from pretrain.sweep import LABEL_FREE, SweepConfig, Trial, labelled_scores, sweep_pretraining, with_best
-from pretrain.training.checkpoint import read_state
-from pretrain.training.local import newest
+from pretrain.training.checkpoint import newest, read_state
 from pretrain.validation.heldout import HeldOut, clip_seconds, split_clips
 from tests.lifelong.people import write_people
 from tests.pretrain.ingest.films import write_clips_directory
@@ -26,8 +28,7 @@ CONFIG = replace(
     isr_tiny(),
     epochs=2,
     batch_pairs=4,
-    cpus_per_worker=1,
-    log_every=1,
+    scale=ScaleConfig(log_every=1),
     model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16),
     optimizer=OptimizerConfig(learning_rate=1e-3),
 )

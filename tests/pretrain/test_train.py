@@ -15,26 +15,28 @@ import numpy as np
 import pytest
 import ray.train
 
-import pretrain.train
+import pretrain.training.ray_train
 from cluster import storage
-from cluster.values import fingerprint, to_json
-from pretrain.config import ModelConfig, OptimizerConfig, PretrainConfig
+from cluster.values import to_json
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import ScaleConfig, scaled
 from pretrain.export import export
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder
 from pretrain.recipes import isr_tiny
-from pretrain.train import latest_checkpoint, train, train_loop
+from pretrain.train import latest_checkpoint, train
 from pretrain.training.checkpoint import read_state
+from pretrain.training.isr_learner import IsrLearner
+from pretrain.training.ray_train import train_loop
 from pretrain.training.record import read_metrics
-from pretrain.training.run_folder import identity
 from tests.pretrain.ingest.films import write_clips_directory
 
 CONFIG = replace(
     isr_tiny(),
     epochs=3,
     batch_pairs=4,
-    cpus_per_worker=1,
-    checkpoint_every=2,
-    log_every=1,
+    scale=ScaleConfig(checkpoint_every=2, log_every=1),
     model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16),
     optimizer=OptimizerConfig(learning_rate=1e-3),
     # Runs on one and two workers are compared: in single precision, another order of sums is another run after a few
@@ -71,7 +73,7 @@ def test_what_cannot_start_takes_no_directory(clips: str, tmp_path: Path):
 @pytest.mark.ray
 def test_a_plan_that_does_not_fit_is_refused_and_takes_no_directory(ray_cluster: None, clips: str, tmp_path: Path):
     with pytest.raises(ValueError, match=r"needs 801 CPUs .* 400 x 2 for training workers \(--workers"):
-        train(replace(CONFIG, workers=400, batch_pairs=400, epochs=100), clips, str(tmp_path / "run"))
+        train(scaled(replace(CONFIG, batch_pairs=400, epochs=100), workers=400), clips, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists(), "the same folder can be used with fewer workers"
 
 
@@ -93,12 +95,16 @@ def test_a_run_leaves_its_record_and_its_checkpoints(finished: tuple[str, dict[s
         assert all(np.isfinite(line[name]) for line in record), name
     assert {name: final[name] for name in names} == {name: record[-1][name] for name in names}
     assert list(Path(out, "tensorboard").glob("events.out.tfevents.*"))
-    assert storage.read_json(f"{out}/config.json") == {"config": to_json(CONFIG), "clips": clips, "num_clips": 12}
+    kept = storage.read_json(f"{out}/config.json")
+    assert kept == {"version": 2, "config": to_json(CONFIG), "clips": clips, "num_clips": 12}
     done = storage.read_json(f"{out}/done.json")
-    assert not Path(done["checkpoint"]).is_absolute(), "a run directory may be moved"
-    assert {**done, "checkpoint": f"{out}/{done['checkpoint']}"} == final
-    checkpoints = sorted(Path(out, "ray", f"isr-tiny-{fingerprint(identity(CONFIG))}").glob("checkpoint_*/state.json"))
-    assert len(checkpoints) == CONFIG.keep_checkpoints
+    assert "checkpoint" not in done, "a run directory may be moved"
+    assert {**done, "checkpoint": final["checkpoint"]} == final
+    checkpoints = sorted(Path(out, "checkpoints").glob("*/state.json"))
+    assert [path.parent.name for path in checkpoints] == ["000000008", "000000009"]
+    assert {path.name for path in Path(out).iterdir()} == {
+        "config.json", "start.safetensors", "metrics.jsonl", "tensorboard", "checkpoints", "done.json"
+    }  # fmt: skip
     config, state = read_state(final["checkpoint"], PretrainConfig)
     assert (config, state["step"]) == (CONFIG, STEPS)
     assert latest_checkpoint(out) == final["checkpoint"] == str(checkpoints[-1].parent)
@@ -127,7 +133,9 @@ def test_a_run_that_only_lost_its_last_mark_finishes_without_a_step(finished: tu
 @pytest.mark.ray
 def test_another_run_in_the_same_directory_is_refused(finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path):
     out, _ = finished
-    with pytest.raises(ValueError, match=r"another configuration \(seed: 0 -> 1; loss.tau: 0.1 -> 0.2\); resume with"):
+    with pytest.raises(
+        ValueError, match=r"other settings \(config.seed: 0 -> 1; config.loss.tau: 0.1 -> 0.2\); go on with"
+    ):
         train(replace(CONFIG, seed=1, loss=replace(CONFIG.loss, tau=0.2)), clips, out)
     others = str(write_clips_directory(tmp_path / "others", clips=4))
     with pytest.raises(ValueError, match=r"clips: .* -> .*others; num_clips: 12 -> 8"):
@@ -154,8 +162,7 @@ def dies_once_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None
 
     def loop(settings: dict[str, Any]) -> None:
         rank = ray.train.get_context().get_world_rank()
-        learner, names = pretrain.train.Learner, train_loop.__globals__
-        take_step, to_batch = learner.step, names["to_batch"]
+        take_step, to_batch = IsrLearner.step, IsrLearner.to_batch
 
         def fragile(self: Any, batch: Any, number: int) -> Any:
             if number == step and rank == 1 and not (folder / "died").exists():
@@ -163,12 +170,12 @@ def dies_once_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None
                 os.kill(os.getpid(), signal.SIGKILL)
             return take_step(self, batch, number)
 
-        def noted(columns: Any, device: Any) -> Any:
+        def noted(self: Any, columns: Any) -> Any:
             with (folder / f"draws-{os.getpid()}").open("a") as stream:
                 stream.write(f"{rank} {columns['draw'].tolist()}\n")
-            return to_batch(columns, device)
+            return to_batch(self, columns)
 
-        learner.step, names["to_batch"] = fragile, noted
+        IsrLearner.step, IsrLearner.to_batch = fragile, noted
         train_loop(settings)
 
     return loop
@@ -193,9 +200,9 @@ def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """They go on with the very samples that come next, so the whole record is that of the run without trouble."""
-    monkeypatch.setattr(pretrain.train, "train_loop", dies_once_before(6, tmp_path))
+    monkeypatch.setattr(pretrain.training.ray_train, "train_loop", dies_once_before(6, tmp_path))
     out = str(tmp_path / "run")
-    final = train(replace(CONFIG, workers=2), clips, out)
+    final = train(scaled(CONFIG, workers=2), clips, out)
     assert (tmp_path / "died").exists()
     assert final["step"] == STEPS
     lines = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
@@ -220,7 +227,7 @@ def waits_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
     """The real loop in workers that never take a step."""
 
     def loop(settings: dict[str, Any]) -> None:
-        take_step = pretrain.train.Learner.step
+        take_step = IsrLearner.step
 
         def endless(self: Any, batch: Any, number: int) -> Any:
             if number == step:
@@ -228,7 +235,7 @@ def waits_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
                 time.sleep(600)
             return take_step(self, batch, number)
 
-        pretrain.train.Learner.step = endless
+        IsrLearner.step = endless
         train_loop(settings)
 
     return loop
@@ -236,13 +243,14 @@ def waits_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
 
 DRIVER = """
 import sys
-from dataclasses import replace
 from pathlib import Path
-import pretrain.train
+import pretrain.training.ray_train
+from pretrain.config.scale import scaled
+from pretrain.train import train
 from tests.pretrain.test_train import CONFIG, waits_before
 clips, out, folder = sys.argv[1:]
-pretrain.train.train_loop = waits_before(5, Path(folder))
-pretrain.train.train(replace(CONFIG, workers=2), clips, out)
+pretrain.training.ray_train.train_loop = waits_before(5, Path(folder))
+train(scaled(CONFIG, workers=2), clips, out)
 """
 
 

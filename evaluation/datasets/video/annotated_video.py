@@ -21,7 +21,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from cluster import storage
-from evaluation.embedding.images import read_image
+from evaluation.datasets.images import read_image
 
 PEDESTRIAN = 1
 

@@ -13,9 +13,9 @@ import math
 from collections.abc import Sequence
 
 from cluster import storage
+from evaluation.datasets.images import encode_jpeg
 from evaluation.datasets.manifest import MANIFEST_COLUMNS
 from evaluation.datasets.video.annotated_video import AnnotatedVideo, TrackBox, open_annotated_video, read_frames
-from evaluation.embedding.images import encode_jpeg
 
 MANIFEST_NAME = "manifest.csv"
 CAMERAS = {"query": 1, "gallery": 2}

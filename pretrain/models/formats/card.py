@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
 TITLE = "## In other people's code"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder
 from pretrain.models.encoder import Encoder
 from pretrain.models.formats.card import formats_card

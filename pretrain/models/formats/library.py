@@ -9,8 +9,8 @@ import torchvision
 from safetensors.torch import load_file, save
 from torch import nn
 
-from pretrain.config import ModelConfig
 from pretrain.models.backbones import TIMM_NAMES
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.pooling import GeneralisedMean
 

@@ -15,7 +15,7 @@ from evaluation.datasets.cuhk03 import (
     read_labelled,
 )
 from evaluation.datasets.cuhk03_unpack import unpack_cuhk03
-from evaluation.embedding.images import read_image
+from evaluation.datasets.images import read_image
 
 SEEN = {
     "labeled": {(1, 1, 1), (1, 1, 6), (1, 2, 1), (2, 1, 5), (2, 1, 10)},

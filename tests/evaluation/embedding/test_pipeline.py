@@ -6,10 +6,10 @@ import functools
 import numpy as np
 import pytest
 
+from evaluation.datasets.images import read_image
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from evaluation.embedding.histogram import HistogramEmbedder
-from evaluation.embedding.images import read_image
 from evaluation.embedding.pipeline import EmbedImages, embed_dataset
 from tests.evaluation.people import write_market
 

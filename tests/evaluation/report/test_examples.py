@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from evaluation.datasets.images import read_image
 from evaluation.datasets.registry import read_dataset
 from evaluation.embedding.histogram import HistogramEmbedder
-from evaluation.embedding.images import read_image
 from evaluation.features.table import Features
 from evaluation.report.examples import choose_queries, show_rankings
 from evaluation.scoring.scores import score

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from evaluation.embedding.images import decode_image
+from evaluation.datasets.images import decode_image
 from evaluation.report import page as report
 from evaluation.report.charts import bar_chart, line_chart
 

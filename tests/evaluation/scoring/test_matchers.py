@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
+from evaluation.features.files import maps_location
 from evaluation.features.parquet import write_features
 from evaluation.metrics.protocols import PROTOCOLS
 from evaluation.qaconv.correspondences import correspondences
 from evaluation.qaconv.head import QAConvHead, write_head
 from evaluation.qaconv.maps import MapShape, map_writer
-from evaluation.qaconv.matcher import QAConvMatcher
 from evaluation.qaconv.scores import scores, similarity
-from evaluation.scoring.matchers import MatchingConfig, maps_location, open_matcher
+from evaluation.scoring.matchers import MatchingConfig, open_matcher
 from evaluation.scoring.problem import read_problem
+from evaluation.scoring.qaconv_matcher import QAConvMatcher
 from tests.evaluation.scoring.test_scores import make_scorable
 
 SHAPE = MapShape(height=4, width=2, channels=6)

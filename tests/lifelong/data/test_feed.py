@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from lifelong.data.feed import Feed, TrainingImages, batches
+from lifelong.data.feed import COLUMNS, Feed, TrainingImages, collate
 from lifelong.memory.store import Exemplars
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import LossConfig
-from pretrain.config import AugmentConfig, ModelConfig
+from pretrain.data.config import AugmentConfig
+from pretrain.models.config import ModelConfig
 from tests.lifelong.people import write_people
 
 OFF = AugmentConfig(
@@ -90,8 +91,11 @@ def test_without_replay_a_memory_is_left_alone(images):
 
 def test_batches_are_runs_of_draws(images):
     feed = Feed(CONFIG, images, memory_of(images))
-    second = next(batches(feed, first_step=2, total_steps=3))
+    samples = feed(np.arange(4, 8))
+    assert samples["draw"].tolist() == [4, 5, 6, 7]
+    second = collate(samples)
+    assert tuple(second) == COLUMNS
     expected = np.concatenate([feed.sample(draw)["label"] for draw in range(4, 8)])
-    assert second.label.tolist() == expected.tolist()
-    assert second.images.shape == (28, 3, 32, 16)
-    assert second.images.dtype == torch.uint8
+    assert second["label"].tolist() == expected.tolist()
+    assert second["images"].shape == (28, 3, 32, 16)
+    assert second["images"].dtype == torch.uint8

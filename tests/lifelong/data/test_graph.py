@@ -12,7 +12,7 @@ from lifelong.data.samplers import order_file
 from lifelong.models.network import next_model
 from lifelong.stages.config import StageConfig
 from lifelong.stages.loss_config import LossConfig, MatchingLossConfig
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from tests.lifelong.people import write_people
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from lifelong.models.network import LifelongModel, model_of, next_model
 from lifelong.stages.config import StageConfig
 from lifelong.stages.loss_config import LossConfig, MatchingLossConfig
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 
 PLAIN = StageConfig(recipe="test", model=ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16))

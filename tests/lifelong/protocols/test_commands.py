@@ -6,7 +6,7 @@ import pytest
 
 from cluster.console import run_cli
 from lifelong.protocols import commands
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
 from tests.lifelong.people import write_people
 
 SMALL = "--model.embedding-size 8 --model.height 32 --model.width 16 --batch-identities 2 --epochs 1"
@@ -14,7 +14,7 @@ SMALL = "--model.embedding-size 8 --model.height 32 --model.width 16 --batch-ide
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(commands, "RayMachine", LocalMachine)
+    monkeypatch.setattr(commands, "RayBackend", LocalBackend)
     for seed, name in enumerate(("north", "south")):
         write_people(tmp_path / name, people=4, seed=seed)
 

@@ -13,8 +13,8 @@ from lifelong.protocols.compare import compare
 from lifelong.protocols.manifest import make_manifest, manifest_hash
 from lifelong.protocols.plans import inter, intra
 from lifelong.protocols.run import run_benchmark
-from lifelong.protocols.scores import BenchmarkScoring
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
+from lifelong.runs.scores import BenchmarkScoring
 from tests.lifelong.people import write_people
 from tests.lifelong.runs.runs import TINTS, config_of
 
@@ -22,17 +22,17 @@ SCORING = BenchmarkScoring()
 CONFIG = config_of("finetune", batch_identities=2, epochs=1)
 
 
-class Counting(LocalMachine):
+class Counting(LocalBackend):
     """Counts trainings and embedded images; goes away before one of the trainings."""
 
     def __init__(self, fails_at=0):
         self.trained, self.embedded, self.fails_at = [], [], fails_at
 
-    def train(self, job, *, steps):
+    def train(self, job):
         if job.stage == self.fails_at:
             raise RuntimeError("the machine is gone")
         self.trained.append(job.stage)
-        return super().train(job, steps=steps)
+        return super().train(job)
 
     def embed(self, rows, model, **options):
         self.embedded.append((Path(model).parent.name, len(rows)))
@@ -67,9 +67,9 @@ def within(domains, tmp_path_factory):
         run_benchmark(plan, str(out), Counting(fails_at=2), manifest, SCORING)
     assert json.loads((out / "manifest.json").read_text()) == manifest, "written before training"
     assert not (out / "benchmark.json").exists()
-    machine = Counting()
-    result = run_benchmark(plan, str(out), machine, manifest, SCORING)
-    assert machine.trained == [2]
+    backend = Counting()
+    result = run_benchmark(plan, str(out), backend, manifest, SCORING)
+    assert backend.trained == [2]
     return out, result
 
 
@@ -93,7 +93,7 @@ def test_intra_is_a_curve_over_the_whole_test_set(within, domains):
 
 def test_inter_scores_all_domains_so_far_and_the_unseen_both_ways(domains, tmp_path):
     out, (plan, manifest) = tmp_path / "run", inter_of(domains)
-    result = run_benchmark(plan, str(out), LocalMachine(), manifest, SCORING)
+    result = run_benchmark(plan, str(out), LocalBackend(), manifest, SCORING)
     first, last = result["tasks"]
     assert (list(first["datasets"]), list(last["datasets"])) == (["north"], ["north", "south"])
     assert [task["images"] for task in manifest["tasks"]] == [12, 12]
@@ -115,11 +115,11 @@ def test_the_same_command_again_does_nothing_and_another_matcher_only_that(withi
     out, result = within
     shutil.copytree(out, tmp_path / "run")
     plan, manifest = intra_of(domains)
-    machine = Counting()
-    assert run_benchmark(plan, str(tmp_path / "run"), machine, manifest, SCORING) == result
-    assert (machine.trained, machine.embedded) == ([], [])
-    by_maps = run_benchmark(plan, str(tmp_path / "run"), machine, manifest, BenchmarkScoring(matcher="qaconv"))
-    assert machine.trained == []
+    backend = Counting()
+    assert run_benchmark(plan, str(tmp_path / "run"), backend, manifest, SCORING) == result
+    assert (backend.trained, backend.embedded) == ([], [])
+    by_maps = run_benchmark(plan, str(tmp_path / "run"), backend, manifest, BenchmarkScoring(matcher="qaconv"))
+    assert backend.trained == []
     assert [task["datasets"]["folder"]["matcher"] for task in by_maps["tasks"]] == ["qaconv"] * 2
     assert (tmp_path / "run/features/folder/by-02.maps/maps.npy").exists()
 
@@ -128,10 +128,10 @@ def test_a_lost_file_of_features_is_made_again(within, domains, tmp_path):
     shutil.copytree(within[0], tmp_path / "run")
     shutil.rmtree(tmp_path / "run/scores")
     (tmp_path / "run/features/folder/by-01.parquet").unlink()
-    machine = Counting()
+    backend = Counting()
     plan, manifest = intra_of(domains)
-    assert run_benchmark(plan, str(tmp_path / "run"), machine, manifest, SCORING) == within[1]
-    assert machine.embedded == [("01-task01", 24)]
+    assert run_benchmark(plan, str(tmp_path / "run"), backend, manifest, SCORING) == within[1]
+    assert backend.embedded == [("01-task01", 24)]
 
 
 def test_other_data_other_settings_and_other_folders_are_refused(within, domains, tmp_path):

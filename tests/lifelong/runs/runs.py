@@ -6,18 +6,18 @@ from pathlib import Path
 from lifelong.recipes import find_recipe
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, Stage
-from pretrain.config import ModelConfig
+from pretrain.config.scale import ScaleConfig
+from pretrain.models.config import ModelConfig
 from tests.lifelong.people import write_people
 
 TINTS = {"north": (1.0, 0.8, 0.6), "south": (0.6, 0.9, 1.0), "east": (0.9, 0.5, 0.9)}
 
 
-def config_of(recipe: str = "lreid-bc", **changes) -> StageConfig:
+def config_of(recipe: str = "lreid-bc", scale: dict | None = None, **changes) -> StageConfig:
     base = find_recipe(f"{recipe}-tiny")()
     return replace(
         base,
-        log_every=1,
-        checkpoint_every=2,
+        scale=ScaleConfig(**{"log_every": 1, "checkpoint_every": 2, **(scale or {})}),
         model=ModelConfig(architecture="tiny", embedding_size=8, height=32, width=16),
         **{"batch_identities": 4, "epochs": 4, **changes},
     )

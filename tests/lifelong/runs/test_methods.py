@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 
 from cluster import storage
 from lifelong.runs.files import model_folder
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from pretrain.models.directory import load_embedder
 from tests.lifelong.runs.runs import plan_of, write_domains
@@ -24,7 +24,7 @@ def domains(tmp_path_factory):
 def matched(domains, tmp_path_factory):
     out = str(tmp_path_factory.mktemp("run"))
     plan = plan_of(domains, "north", "south", recipe="qaconv-gs", steps=6, unseen=(f"east={domains / 'east'}",))
-    run_sequence(plan, out, LocalMachine())
+    run_sequence(plan, out, LocalBackend())
     return plan, out
 
 
@@ -56,7 +56,7 @@ def test_a_graph_is_kept_of_every_epoch(matched):
 @pytest.mark.parametrize("recipe", ["dwopp", "qaconv-memory"])
 def test_a_run_of_two_stages(domains, tmp_path, recipe):
     plan = plan_of(domains, "north", "south", recipe=recipe, steps=5)
-    result = run_sequence(plan, str(tmp_path), LocalMachine())
+    result = run_sequence(plan, str(tmp_path), LocalBackend())
     assert 0 < result["stages"][-1]["bc"]["mAP"] <= 1
     done = storage.read_json(f"{tmp_path}/stages/02-south/done.json")
     assert done["steps"] == 5
@@ -67,7 +67,7 @@ def test_a_run_of_two_stages(domains, tmp_path, recipe):
 
 def test_an_adaptive_stage_may_end_early(domains, tmp_path):
     plan = plan_of(domains, "north", schedule="adaptive", epochs=60)
-    run_sequence(plan, str(tmp_path), LocalMachine(), evaluate=False)
+    run_sequence(plan, str(tmp_path), LocalBackend(), evaluate=False)
     done = storage.read_json(f"{tmp_path}/stages/01-north/done.json")
     assert done["metrics"]["optimizer/learning_rate"] == pytest.approx(2e-4)
     assert done["steps"] == done["metrics"]["step"] < 60 * 3

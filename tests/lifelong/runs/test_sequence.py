@@ -10,29 +10,30 @@ import numpy as np
 import pytest
 
 from evaluation.features.parquet import read_parquet
+from lifelong.data.feed import read_images
 from lifelong.gallery.gallery import Gallery
 from lifelong.memory.store import read_exemplars
+from lifelong.models.files import read_network
 from lifelong.runs.files import copy_run, read_done, read_plan, stage_folder
-from lifelong.runs.local import LocalMachine
+from lifelong.runs.local import LocalBackend
 from lifelong.runs.promotion import promote
 from lifelong.runs.sequence import run_sequence
-from lifelong.training.job import read_images, read_network
 from pretrain.models.directory import load_embedder
 from tests.lifelong.runs.runs import plan_of, write_domains
 
 
-class Counting(LocalMachine):
-    """Counts trainings; fails before one of them, as a machine that goes away does."""
+class Counting(LocalBackend):
+    """Counts trainings; fails before one of them, as a backend that goes away does."""
 
     def __init__(self, fails_at=0):
         self.trained = []
         self.fails_at = fails_at
 
-    def train(self, job, *, steps):
+    def train(self, job):
         if job.stage == self.fails_at:
             raise RuntimeError("the machine is gone")
         self.trained.append(job.stage)
-        return super().train(job, steps=steps)
+        return super().train(job)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def finished(domains, tmp_path_factory):
     """Two stages, and the hashes of all that the first one left."""
     out = tmp_path_factory.mktemp("run") / "run"
     plan = plan_of(domains, "north", "south", unseen=(str(domains / "east"),))
-    run_sequence(replace(plan, stages=plan.stages[:1]), str(out), LocalMachine())
+    run_sequence(replace(plan, stages=plan.stages[:1]), str(out), LocalBackend())
     before = hashes(out)
-    return out, plan, before, run_sequence(plan, str(out), LocalMachine())
+    return out, plan, before, run_sequence(plan, str(out), LocalBackend())
 
 
 def hashes(folder):
@@ -114,18 +115,18 @@ def test_the_gallery_has_each_domain_by_its_own_model(finished):
 
 def test_the_same_command_again_trains_nothing(finished):
     out, plan, _, result = finished
-    machine = Counting()
-    assert run_sequence(plan, str(out), machine) == result
-    assert machine.trained == []
+    backend = Counting()
+    assert run_sequence(plan, str(out), backend) == result
+    assert backend.trained == []
 
 
 def test_a_run_that_stopped_goes_on_with_the_stage_that_is_missing(domains, tmp_path, finished):
     plan = finished[1]
     with pytest.raises(RuntimeError, match="gone"):
         run_sequence(plan, str(tmp_path / "run"), Counting(fails_at=2))
-    machine = Counting()
-    result = run_sequence(plan, str(tmp_path / "run"), machine)
-    assert machine.trained == [2]
+    backend = Counting()
+    result = run_sequence(plan, str(tmp_path / "run"), backend)
+    assert backend.trained == [2]
     assert result == finished[3], "the same as the run that was never stopped"
 
 
@@ -135,7 +136,7 @@ def test_a_stage_that_could_not_say_that_it_was_done_says_so(tmp_path, finished)
     done = tmp_path / "copy/stages/02-south/done.json"
     before = json.loads(done.read_text())
     done.unlink()
-    assert run_sequence(plan, str(tmp_path / "copy"), LocalMachine()) == result
+    assert run_sequence(plan, str(tmp_path / "copy"), LocalBackend()) == result
     assert json.loads(done.read_text())["memory_sha256"] == before["memory_sha256"]
 
 
@@ -146,9 +147,9 @@ def test_a_copy_goes_on_with_another_method(domains, tmp_path, finished):
     with pytest.raises(ValueError, match="share the name 'east'"):
         replace(old, stages=(*old.stages, *other))
     longer = replace(old, stages=(*old.stages, replace(other[0], name="far-east")))
-    machine = Counting()
-    result = run_sequence(longer, str(tmp_path / "copy"), machine)
-    assert machine.trained == [3]
+    backend = Counting()
+    result = run_sequence(longer, str(tmp_path / "copy"), backend)
+    assert backend.trained == [3]
     assert len(result["stages"]) == 3
     assert result["stages"][:2] == finished[3]["stages"]
     assert len(read_plan(str(finished[0])).stages) == 2
@@ -173,16 +174,16 @@ def test_other_settings_and_other_folders_are_refused(domains, tmp_path, finishe
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match=r"holds other files and no plan\.json of a run"):
         run_sequence(plan, str(tmp_path), Counting())
-    machine = Counting()
+    backend = Counting()
     missing = replace(plan, stages=(plan.stages[0], replace(plan.stages[1], dataset=str(domains / "west"))))
     with pytest.raises(ValueError, match="west: no such dataset folder"):
-        run_sequence(missing, str(tmp_path / "new"), machine)
-    assert machine.trained == [], "found before anything is trained"
+        run_sequence(missing, str(tmp_path / "new"), backend)
+    assert backend.trained == [], "found before anything is trained"
 
 
 def test_joint_training_sees_all_images_so_far(domains, tmp_path):
     plan = plan_of(domains, "north", "south", "east", recipe="joint")
-    run_sequence(plan, str(tmp_path / "run"), LocalMachine(), evaluate=False)
+    run_sequence(plan, str(tmp_path / "run"), LocalBackend(), evaluate=False)
     images = read_images(stage_folder(str(tmp_path / "run"), plan, 3))
     assert np.bincount(images.label).tolist() == [4] * 18
     assert len(set(images.path)) == 72
@@ -192,7 +193,7 @@ def test_joint_training_sees_all_images_so_far(domains, tmp_path):
 def test_a_run_begins_with_the_weights_that_it_was_given(domains, tmp_path, finished):
     given = str(finished[0] / "stages/01-north/model")
     plan = plan_of(domains, "east", start=given)
-    run_sequence(plan, str(tmp_path / "run"), LocalMachine(), evaluate=False)
+    run_sequence(plan, str(tmp_path / "run"), LocalBackend(), evaluate=False)
     begun = read_network(f"{stage_folder(str(tmp_path / 'run'), plan, 1)}/start.safetensors")
     weights = load_embedder(given).encoder.state_dict()
     assert all((begun[f"encoder.{name}"] == value).all() for name, value in weights.items())

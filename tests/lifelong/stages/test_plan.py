@@ -16,6 +16,7 @@ from lifelong.stages.plan import (
     plan_to_json,
     refuse_other_past,
 )
+from pretrain.config.scale import ScaleConfig
 from tests.lifelong.people import write_people
 
 CONFIG = StageConfig(recipe="test", memory=MemoryConfig(identities=3))
@@ -118,8 +119,12 @@ def test_a_dataset_without_training_images_is_no_stage(tmp_path):
         (LossConfig, {"smoothing": 1.0}, r"loss.smoothing must be in \[0, 1\)"),
         (MemoryConfig, {"images": 0}, "memory.images must be >= 1, got 0"),
         (StageConfig, {"recipe": "x", "later_rate": 0.0}, r"later-rate must be in \(0, 1\]"),
-        (StageConfig, {"recipe": "x", "workers": 33}, "batch-identities must be >= workers=33, got 32"),
-        (StageConfig, {"recipe": "x", "min_workers": 2}, r"min-workers must be in \[0, 1\], got 2"),
+        (
+            StageConfig,
+            {"recipe": "x", "scale": ScaleConfig(workers=33)},
+            "batch-identities must be >= workers=33, got 32",
+        ),
+        (ScaleConfig, {"min_workers": 2}, r"min-workers must be in \[0, 1\], got 2"),
         (
             StageConfig,
             {"recipe": "x", "loss": LossConfig(compatibility=1.0), "memory": MemoryConfig(identities=0)},

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
-from lifelong.training.step import StageLearner
+from lifelong.training.stage_learner import StageLearner
 from pretrain.training.checkpoint import load_checkpoint, save_checkpoint
-from tests.lifelong.training.test_step import CONFIG, batch, networks
+from tests.lifelong.training.test_stage_learner import CONFIG, batch, networks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EPISODES = replace(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from pretrain.config import PairConfig
 from pretrain.data.augment import CHANGES, Change, apply_changes, augment, resize
+from pretrain.data.config import PairConfig
 from tests.pretrain.data.test_filters import assert_close, pictures
 from tests.pretrain.test_draw_changes import CERTAIN, NOTHING, OFF, SIZE, drawn
 

@@ -11,13 +11,17 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from evaluation.embedding.images import encode_jpeg
+from evaluation.datasets.images import encode_jpeg
 from pretrain.association.assignment import LOST
-from pretrain.config import LossConfig, ModelConfig, PairConfig, PretrainConfig
+from pretrain.config.run import PretrainConfig
 from pretrain.data.augment import apply_changes, draw_changes
-from pretrain.data.feed import crop_images, draw_interval, epoch_order, frame_times, make_sample, to_batch
-from pretrain.data.frame_pairs import COLUMNS, collate
+from pretrain.data.batch import collate, to_batch
+from pretrain.data.config import PairConfig
+from pretrain.data.frame_pairs import COLUMNS, crop_images, draw_interval, frame_times, make_sample
+from pretrain.data.sampler import epoch_order
 from pretrain.data.truth import NOBODY, TrueFrame
+from pretrain.losses.config import LossConfig
+from pretrain.models.config import ModelConfig
 
 VIDEOS = np.repeat(np.arange(5), [1, 3, 10, 10, 40])
 
@@ -40,7 +44,7 @@ def make_clip(num_frames=9, seconds=0.25):
 
 def config(*, seed=0, pairs=PairConfig(), loss=LossConfig(reliability="sim")):  # noqa: B008 - frozen
     model = ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16)
-    return PretrainConfig(recipe="test", seed=seed, pairs=pairs, model=model, loss=loss)
+    return PretrainConfig(recipe="test", seed=seed, pairs=pairs, model=model, loss=loss).samples
 
 
 def sample(*, seed=0, draw=0):

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from cluster import session
-from cluster.values import to_json
-from pretrain.config import ModelConfig
 from pretrain.data.augment import CHANGES
-from pretrain.data.feed import epoch_order
-from pretrain.data.frame_pairs import COLUMNS, LoadSamples, load_clip_table
-from pretrain.data.pipeline import CollatePairs, build_dataset
-from pretrain.data.sampler import Share
+from pretrain.data.clip_table import load_clip_table
+from pretrain.data.frame_pairs import COLUMNS, LoadSamples
+from pretrain.data.sampler import Share, epoch_order
+from pretrain.data.stream import Collate, build_dataset
+from pretrain.models.config import ModelConfig
 from pretrain.recipes import isr_tiny
+from pretrain.training.isr_job import IsrJob
 from tests.pretrain.ingest.films import write_clips_directory
 
 CONFIG = replace(
@@ -32,8 +32,12 @@ def share(rank: int = 0, processes: int = 1, first_step: int = 0, total_steps: i
     return Share(rank=rank, processes=processes, per_step=4, first_step=first_step, total_steps=total_steps)
 
 
+def job(clips: str) -> IsrJob:
+    return IsrJob(config=CONFIG, table=load_clip_table(clips), start="")
+
+
 def samples(clips: str, draws: range) -> dict[str, Any]:
-    return LoadSamples(load_clip_table(clips), to_json(CONFIG), share())({"id": np.array(draws)})
+    return LoadSamples(load_clip_table(clips), CONFIG.samples, share())(np.array(draws))
 
 
 def test_the_table_lists_every_clip(clips: str):
@@ -57,8 +61,8 @@ def test_a_sample_depends_on_its_draw_alone(clips: str):
 
 
 def test_a_share_says_which_draws_are_made(clips: str):
-    loader = LoadSamples(load_clip_table(clips), to_json(CONFIG), share(rank=1, processes=2, first_step=5))
-    resumed, expected = loader({"id": np.arange(2)}), samples(clips, range(22, 24))
+    loader = LoadSamples(load_clip_table(clips), CONFIG.samples, share(rank=1, processes=2, first_step=5))
+    resumed, expected = loader(np.arange(2)), samples(clips, range(22, 24))
     assert resumed["draw"].tolist() == expected["draw"].tolist() == [22, 23]
     assert resumed["video"].tolist() == expected["video"].tolist()
     for column in COLUMNS:
@@ -66,7 +70,7 @@ def test_a_share_says_which_draws_are_made(clips: str):
 
 
 def test_an_epoch_uses_every_clip_once_and_the_next_in_another_order(clips: str):
-    loader = LoadSamples(load_clip_table(clips), to_json(CONFIG), share())
+    loader = LoadSamples(load_clip_table(clips), CONFIG.samples, share())
     orders = [[loader._clip(draw) for draw in range(12 * epoch, 12 * epoch + 12)] for epoch in (1, 0, 1)]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(12))
     assert orders[0] == orders[2] != orders[1], "going back is fine: any reader may get any draw"
@@ -76,7 +80,7 @@ def test_an_epoch_uses_every_clip_once_and_the_next_in_another_order(clips: str)
 
 def test_batches_join_first_frames_and_then_second_ones(clips: str):
     rows = samples(clips, range(3))
-    batch = CollatePairs()(rows)
+    batch = Collate(job(clips))(rows)
     assert batch["images"].shape == (18, 3, 32, 16)
     assert batch["changes"].shape == (18, CHANGES)
     assert batch["x_counts"].tolist() == batch["y_counts"].tolist() == [3, 3, 3]
@@ -93,9 +97,8 @@ def test_batches_join_first_frames_and_then_second_ones(clips: str):
 @pytest.mark.parametrize(("rank", "draws"), [(0, [8, 9, 12, 13]), (1, [10, 11, 14, 15])])
 def test_draws_of_a_share_come_in_order(ray_cluster: None, clips: str, rank: int, draws: list[int]):
     session.configure_data()
-    config = replace(CONFIG, data_workers=2)
     own = share(rank=rank, processes=2, first_step=2, total_steps=4)
-    rows = build_dataset(load_clip_table(clips), config, own).take_all()
+    rows = build_dataset(job(clips), own, readers=2).take_all()
     assert [int(row["draw"]) for row in rows] == draws
     for row in rows:
         expected = samples(clips, range(row["draw"], row["draw"] + 1))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.embedding.images import encode_jpeg
+from evaluation.datasets.images import encode_jpeg
 from pretrain.ingest.clips import SCHEMA_VERSION, make_clip, write_clips
 
 HEIGHT, WIDTH, FPS = 240, 320, 10

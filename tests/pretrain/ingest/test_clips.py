@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation.embedding.images import encode_jpeg
+from evaluation.datasets.images import encode_jpeg
 from pretrain.ingest.clips import SCHEMA, SCHEMA_VERSION, ClipReader, list_clips, make_clip, require_clips, write_clips
 
 

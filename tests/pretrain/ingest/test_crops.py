@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.embedding.images import decode_image
+from evaluation.datasets.images import decode_image
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.crops import clip_to_image, cut, cut_distance, filter_boxes, intersection_over_union
 from tests.pretrain.ingest.films import film, wall

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from evaluation.datasets.images import decode_image
 from evaluation.embedding.histogram import HistogramEmbedder
-from evaluation.embedding.images import decode_image
 from pretrain.data.truth import TrueFrame
 from pretrain.ingest.clips import ClipReader, write_clips
 from pretrain.ingest.config import IngestConfig

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from pretrain.association.assignment import LOST, match
-from pretrain.config import LossConfig
-from pretrain.losses.isr import Batch, batch_loss
+from pretrain.data.batch import Batch
+from pretrain.losses.config import LossConfig
+from pretrain.losses.isr import batch_loss
 from tests.pretrain.scenes import batch_of
 
 SCENES = {

@@ -6,8 +6,8 @@ import typing
 import pytest
 import torch
 
-from pretrain.config import ModelConfig
 from pretrain.models.architectures import FEATURES, Architecture
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder
 
 

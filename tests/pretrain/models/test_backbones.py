@@ -5,8 +5,8 @@ import timm
 import torch
 from torch import nn
 
-from pretrain.config import ModelConfig
 from pretrain.models.backbones import TIMM_NAMES, as_map, make_backbone
+from pretrain.models.config import ModelConfig
 
 
 def config(architecture, height=64, width=32):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder, model_card, model_fingerprint, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.matching import matching_branch

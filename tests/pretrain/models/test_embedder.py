@@ -6,11 +6,11 @@ import torch
 
 from evaluation.datasets.registry import read_dataset
 from evaluation.embedding.embedder import MapEmbedder
-from evaluation.embedding.pipeline import label_rows
+from evaluation.embedding.label_rows import label_rows
 from evaluation.qaconv.maps import MapShape, map_writer, open_maps
 from evaluation.qaconv.scores import scores
-from pretrain.config import ModelConfig
 from pretrain.models import embedder as embedder_module
+from pretrain.models.config import ModelConfig
 from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import make_encoder
 from pretrain.models.matching import matching_branch

@@ -8,8 +8,8 @@ import torchvision
 import torchvision.transforms.v2.functional
 from torch import nn
 
-from pretrain.config import ModelConfig
 from pretrain.models.backbones import make_backbone
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.models.pooling import EmbeddingNorm, GeneralisedMean
 

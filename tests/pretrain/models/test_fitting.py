@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.fitting import fitted, grid_of, resampled
 

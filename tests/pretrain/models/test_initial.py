@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.initial import model_config_of, read_initial, resolve_initial

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evaluation.qaconv.scores import scores
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.models.matching import MatchingBranch, matching_branch
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import LATER_FIELDS, load_embedder, model_fingerprint, write_model
 from pretrain.models.encoder import make_encoder
 

@@ -8,7 +8,7 @@ import timm
 import torch
 import torchvision
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.weight_files import from_timm, is_download, is_weights, read_weights, renormalised
 
 RESNET = ModelConfig(architecture="resnet18", height=64, width=32)

@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pretrain.config import LossConfig, ModelConfig, PretrainConfig
-from pretrain.losses.isr import Batch
+from pretrain.config.run import PretrainConfig
+from pretrain.data.batch import Batch
+from pretrain.losses.config import LossConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.training.checkpoint import load_checkpoint, read_state, save_checkpoint
-from pretrain.training.step import Learner
+from pretrain.training.isr_learner import IsrLearner
 
 CONFIG = PretrainConfig(
     recipe="test",
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def make_learner(seed=0, config=CONFIG):
     encoder = make_encoder(config.model, seed=seed)
-    return Learner(config, total_steps=6, device=torch.device("cpu"), wrapped=encoder)
+    return IsrLearner(config, total_steps=6, device=torch.device("cpu"), wrapped=encoder)
 
 
 def run(learner, steps):
@@ -95,3 +97,20 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"tau"', '"temperature"'))
     with pytest.raises(ValueError, match=r"unknown fields \['temperature'\], missing fields \['tau'\]"):
         load_checkpoint(str(tmp_path), make_learner())
+    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
+    with pytest.raises(ValueError, match="is a checkpoint of layout 3, and this version reads 2; go on"):
+        load_checkpoint(str(tmp_path), make_learner())
+
+
+def test_moments_come_back_in_the_memory_layout_of_their_parameters(tmp_path):
+    """Fused optimisers refuse others; what safetensors stores has none."""
+    learner, resumed = make_learner(), make_learner(seed=9)
+    run(learner, [1])
+    save_checkpoint(str(tmp_path), learner, 1)
+    load_checkpoint(str(tmp_path), resumed)
+    last = 0
+    for parameter in resumed.module.parameters():
+        for key in ("exp_avg", "exp_avg_sq"):
+            assert resumed.optimizer.state[parameter][key].stride() == parameter.stride()
+        last += not parameter.is_contiguous()
+    assert last > 0, "some are channels last"

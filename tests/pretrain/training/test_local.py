@@ -7,11 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pretrain.config import ModelConfig, OptimizerConfig, PretrainConfig
-from pretrain.data.frame_pairs import ClipTable, load_clip_table
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import ScaleConfig, scaled
+from pretrain.data.clip_table import ClipTable, load_clip_table
+from pretrain.models.config import ModelConfig
 from pretrain.recipes import cycas_tiny, instance_tiny, isr_tiny
-from pretrain.training.checkpoint import plain, read_state
-from pretrain.training.local import newest, train_here
+from pretrain.train import train_here
+from pretrain.training.checkpoint import newest, plain, read_state
 from pretrain.training.record import read_metrics
 from tests.pretrain.ingest.films import write_clips_directory
 
@@ -19,9 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {
     "epochs": 2,
     "batch_pairs": 4,
-    "cpus_per_worker": 1,
-    "checkpoint_every": 2,
-    "log_every": 1,
+    "scale": ScaleConfig(checkpoint_every=2, log_every=1),
     "model": ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16),
     "optimizer": OptimizerConfig(learning_rate=1e-3),
 }
@@ -80,6 +81,6 @@ def test_the_run_begins_with_given_weights(table: ClipTable, tmp_path: Path):
 
 def test_another_loss_is_another_run(table: ClipTable, tmp_path: Path):
     train_here(CONFIG, table, str(tmp_path / "run"))
-    with pytest.raises(ValueError, match=r"another configuration \(loss.tau: 0.1 -> 0.2\)"):
+    with pytest.raises(ValueError, match=r"other settings \(config.loss.tau: 0.1 -> 0.2\)"):
         train_here(replace(CONFIG, loss=replace(CONFIG.loss, tau=0.2)), table, str(tmp_path / "run"))
-    train_here(replace(CONFIG, log_every=3, workers=2), table, str(tmp_path / "run"))
+    train_here(scaled(CONFIG, log_every=3, workers=2), table, str(tmp_path / "run"))

@@ -1,21 +1,23 @@
 """The run directory: whose it is, where its record grows, and the line that follows it."""
 
+import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from cluster import storage
-from cluster.values import to_json
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import ScaleConfig, scaled
 from pretrain.recipes import isr_tiny
 from pretrain.training.record import FILE, MetricsLog, read_metrics
-from pretrain.training.run_folder import live_progress, record_folder, refuse_other_run
+from pretrain.training.run_folder import claim_run, finished, live_progress, read_config, record_folder
 
 CONFIG = isr_tiny()
-MINE = {"config": to_json(CONFIG), "clips": "/clips", "num_clips": 12}
+MINE = {"clips": "/clips", "num_clips": 12}
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -32,33 +34,53 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_new_directory_and_ones_own_are_free(out: str):
-    refuse_other_run(out, CONFIG, MINE)
+    claim_run(out, CONFIG, writes=False, **MINE)
     assert not storage.exists(out), "asking takes nothing"
-    storage.write_json(storage.join(out, "config.json"), MINE)
-    storage.write_json(storage.join(out, "done.json"), {})
-    refuse_other_run(out, CONFIG, MINE)
+    claim_run(out, CONFIG, **MINE)
+    storage.write_json(storage.join(out, "done.json"), {"step": 3})
+    claim_run(out, CONFIG, writes=False, **MINE)
+    assert finished(out) == {"step": 3}
 
 
-def test_another_run_is_refused_with_what_differs(out: str):
-    storage.write_json(storage.join(out, "config.json"), MINE)
+def test_who_computes_may_change_and_nothing_else(out: str):
+    claim_run(out, CONFIG, **MINE)
+    changes = {"workers": 2, "min_workers": 1, "cpus_per_worker": 3, "data_workers": 2, "use_gpu": True}
+    changes |= {"compile": True, "checkpoint_every": 7, "keep_checkpoints": 9, "log_every": 3, "max_failures": 0}
+    assert changes.keys() == {field.name for field in fields(ScaleConfig)}
+    claim_run(out, scaled(CONFIG, **changes), **MINE)
+    assert read_config(out, PretrainConfig).scale == ScaleConfig(**changes), "the newest is kept"
     other = replace(CONFIG, seed=1, loss=replace(CONFIG.loss, tau=0.2))
     with pytest.raises(
         ValueError,
-        match=r"belongs to a run with another configuration \(seed: 0 -> 1; loss\.tau: 0\.1 -> 0\.2\); "
-        "resume with the same options, or use another --out",
+        match=r"belongs to a run with other settings \(config\.seed: 0 -> 1; config\.loss\.tau: 0\.1 -> 0\.2\); "
+        "go on with the same options, or give another --out",
     ):
-        refuse_other_run(out, other, {**MINE, "config": to_json(other)})
+        claim_run(out, other, **MINE)
     with pytest.raises(ValueError, match=r"\(clips: /clips -> /others; num_clips: 12 -> 8\)"):
-        refuse_other_run(out, CONFIG, {**MINE, "clips": "/others", "num_clips": 8})
-    storage.write_json(storage.join(out, "config.json"), {"clips": "/clips", "num_clips": 12})
-    with pytest.raises(ValueError, match="saved PretrainConfig does not fit this version"):
-        refuse_other_run(out, CONFIG, MINE)
+        claim_run(out, CONFIG, clips="/others", num_clips=8)
+    storage.write_json(storage.join(out, "config.json"), MINE)
+    with pytest.raises(ValueError, match=r"config: None -> "):
+        claim_run(out, CONFIG, **MINE)
 
 
 def test_other_files_are_refused(out: str):
     storage.write_bytes(storage.join(out, "thesis.tex"), b"mine")
     with pytest.raises(ValueError, match=r"holds other files and no config\.json of a run; give an empty --out"):
-        refuse_other_run(out, CONFIG, MINE)
+        claim_run(out, CONFIG, **MINE)
+    assert [storage.name_of(name) for name in storage.list_files(out)] == ["thesis.tex"]
+
+
+def test_what_was_saved_and_not_recorded_is_recorded_when_the_run_goes_on(out: str):
+    """A driver may be killed between a worker's checkpoint and the record that the worker reported before it."""
+    with record_folder(out) as folder, MetricsLog(folder) as log:
+        log.write({"step": 1, "loss/total": 0.5})
+    state = {"step": 3, "records": [{"step": step, "loss/total": 1.0 / step} for step in (1, 2, 3)]}
+    storage.write_json(storage.join(out, "checkpoints", "000000003", "state.json"), state)
+    for _ in range(2):
+        with record_folder(out):
+            pass
+        lines = storage.read_bytes(storage.join(out, FILE)).decode().splitlines()
+        assert [json.loads(line) for line in lines] == [{"step": 1, "loss/total": 0.5}, *state["records"][1:]]
 
 
 def test_the_record_is_in_the_run_directory_and_goes_on_where_it_was(out: str):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from evaluation.embedding.images import encode_jpeg
+from evaluation.datasets.images import encode_jpeg
 from pretrain.data.truth import TrueFrame
 from pretrain.ingest.clips import make_clip
 from pretrain.validation.auditor import Auditor, auroc, frame_pairs

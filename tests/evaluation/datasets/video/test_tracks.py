@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster import storage
+from evaluation.datasets.images import read_image
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.video.annotated_video import AnnotatedVideo, TrackBox
 from evaluation.datasets.video.tracks import crop_tracks, plan_crops, within_camera_parts
-from evaluation.embedding.images import read_image
 from tests.evaluation.datasets.video import drawn_sequence as drawn
 
 

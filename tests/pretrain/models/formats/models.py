@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pretrain.config import ModelConfig
 from pretrain.models.architectures import Architecture
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.files import add_formats

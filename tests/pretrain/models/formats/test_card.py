@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.embedding.images import read_image
+from evaluation.datasets.images import read_image
 from pretrain.models.directory import load_embedder
 from pretrain.models.formats.card import TITLE
 from tests.pretrain.models.formats.models import write_with_formats

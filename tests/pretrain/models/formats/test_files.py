@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder
 from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.files import check_format, read_format, require_packages

@@ -10,7 +10,7 @@ import torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.library import library_model, read_backbone, write_backbone
 

@@ -10,14 +10,21 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import pretrain.losses.isr
-from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import scaled
+from pretrain.data.batch import Batch
 from pretrain.distributed.batch_norm import synchronise_batch_norm
-from pretrain.losses.isr import Batch, batch_loss
+from pretrain.losses.config import LossConfig
+from pretrain.losses.isr import batch_loss
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.models.precision import dtype_of
 from pretrain.recipes import isr_tiny
 from pretrain.training.checkpoint import load_checkpoint, save_checkpoint
-from pretrain.training.step import Learner, make_optimizer, require_finite, to_host
+from pretrain.training.isr_learner import IsrLearner, to_host
+from pretrain.training.learner import require_finite
+from pretrain.training.optimizer import make_optimizer
 from tests.pretrain.scenes import batch_of
 
 STEPS = 2
@@ -43,7 +50,7 @@ def tiny(match_on="clean", **optimizer):
 
 def make_learner(config=TINY, total_steps=3):
     encoder = make_encoder(config.model, seed=0).to(dtype_of(config.precision))
-    return Learner(config, total_steps=total_steps, device=torch.device("cpu"), wrapped=encoder)
+    return IsrLearner(config, total_steps=total_steps, device=torch.device("cpu"), wrapped=encoder)
 
 
 def crops(ranks, step, view, scene=SCENE):
@@ -79,7 +86,7 @@ def compiled(learner):
 def learner_on_rank(rank, match_on, *, is_compiled=False):
     encoder = synchronise_batch_norm(make_encoder(TINY.model, seed=0).to(dtype_of(TINY.precision)))
     wrapped = DistributedDataParallel(encoder)
-    learner = calm(Learner(tiny(match_on), total_steps=3, device=torch.device("cpu"), wrapped=wrapped))
+    learner = calm(IsrLearner(tiny(match_on), total_steps=3, device=torch.device("cpu"), wrapped=wrapped))
     learner = compiled(learner) if is_compiled else learner
     metrics = [learner.step(batch([rank], step), step) for step in range(1, STEPS + 1)]
     return {"state": learner.module.state_dict(), "metrics": metrics, "moments": first_moments(learner)}
@@ -96,7 +103,7 @@ FAILURES = {"images": "embedding", "clean": "matched embedding", "gradient": "gr
 def failure_on_rank(rank, what):
     """Rank 1 alone gets NaN: in the pixels of a view (so in its embeddings), or only in its gradient."""
     encoder = make_encoder(TINY.model, seed=0).to(dtype_of(TINY.precision))
-    learner = Learner(TINY, total_steps=3, device=torch.device("cpu"), wrapped=DistributedDataParallel(encoder))
+    learner = IsrLearner(TINY, total_steps=3, device=torch.device("cpu"), wrapped=DistributedDataParallel(encoder))
     views = {name: crops([rank], 1, view).float() for name, view in (("images", "augmented"), ("clean", "clean"))}
     if rank == 1 and what in views:
         views[what][0, 0, 0, 0] = torch.nan
@@ -282,7 +289,7 @@ def test_the_crops_are_matched_after_the_training_pass_has_begun(match_on, monke
 
 
 def test_a_compiled_encoder_learns_the_same_under_the_same_names():
-    plain, other = make_learner(), make_learner(replace(TINY, compile=True))
+    plain, other = make_learner(), make_learner(scaled(TINY, compile=True))
     assert other.module.state_dict().keys() == plain.module.state_dict().keys()
     assert (plain.module._compiled_call_impl, other.module._compiled_call_impl is None) == (None, False)
     compiled(other)
@@ -299,7 +306,7 @@ def test_a_compiled_encoder_learns_the_same_under_the_same_names():
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 def test_on_a_gpu_the_optimiser_is_fused_and_a_resumed_run_goes_on(kind, tmp_path):
     learners = [
-        Learner(
+        IsrLearner(
             tiny(kind=kind),
             total_steps=3,
             device=torch.device("cuda"),
@@ -393,7 +400,7 @@ def golden_trace(loss):
         optimizer=replace(recipe.optimizer, learning_rate=2e-4),
     )
     encoder = make_encoder(config.model, seed=0).double()
-    learner = Learner(config, total_steps=10, device=torch.device("cpu"), wrapped=encoder)
+    learner = IsrLearner(config, total_steps=10, device=torch.device("cpu"), wrapped=encoder)
     # The pixels of the augmented view do not depend on whether there is a clean one.
     rng, clean_rng = np.random.default_rng(0), np.random.default_rng(1)
     people = rng.integers(0, 256, (8, 3, 8, 4))

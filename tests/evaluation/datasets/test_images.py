@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.embedding.images import encode_jpeg, read_image
+from evaluation.datasets.images import encode_jpeg, read_image
 
 
 def gradient(height, width):

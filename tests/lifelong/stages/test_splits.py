@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifelong.protocols.splits import cut, parse_part, part_name, take_part
+from lifelong.stages.splits import cut, parse_part, part_name, take_part
 
 SETS = st.sets(st.integers(1, 5000), min_size=1, max_size=60)
 

@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from lifelong.data.feed import Batch
 from lifelong.models.network import next_model
 from lifelong.recipes import FULL_SIZE, RECIPES, find_recipe
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import LossConfig
 from lifelong.training.objective import Bank, weighted_sum
-from lifelong.training.step import Batch, StageLearner
-from pretrain.config import ModelConfig, OptimizerConfig
+from lifelong.training.stage_learner import StageLearner
+from pretrain.config.optimizer import OptimizerConfig
 from pretrain.distributed.batch_norm import synchronise_batch_norm
+from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -189,7 +191,7 @@ def test_a_resumed_stage_equals_one_that_was_never_stopped_bit_by_bit(tmp_path):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_takes_a_step(name):
     config = replace(
-        find_recipe(name)(), model=CONFIG.model, batch_identities=2, optimizer=CONFIG.optimizer, use_gpu=False
+        find_recipe(name)(), model=CONFIG.model, batch_identities=2, optimizer=CONFIG.optimizer, scale=CONFIG.scale
     )
     metrics = make_learner(config).step(batch(), 1)
     assert {key for key in metrics if key.startswith("loss/")} == {

@@ -3,37 +3,28 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lifelong.data.feed import COLUMNS, Batch
 from lifelong.losses.compatibility import previous_stage_only
 from lifelong.models.network import LifelongModel, Outputs
 from lifelong.stages.config import StageConfig
 from lifelong.training.objective import Bank, Past, stage_terms, weighted_sum
 from pretrain.distributed import collectives
 from pretrain.models.precision import at_least_single, autocast, dtype_of
+from pretrain.training.learner import Learner, require_finite
+from pretrain.training.optimizer import make_optimizer
 from pretrain.training.schedules import AdaptiveSchedule, late_decay, warmup_cosine
-from pretrain.training.step import make_optimizer, require_finite
 
 REMEDY = "Lower optimizer.learning-rate or a weight of loss"
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images of this process."""
-
-    images: Tensor
-    """uint8 [B, 3, H, W], augmented."""
-    label: Tensor
-    """int64 [B], row of the classifier."""
-    is_replay: Tensor
-    """bool [B], whether an image comes from the memory."""
-
-
-class StageLearner:
+class StageLearner(Learner):
     """Holds what a stage changes, the network and the optimiser, and what it may not change: the past."""
+
+    config: StageConfig
 
     def __init__(
         self,
@@ -62,12 +53,9 @@ class StageLearner:
             before_epoch: Called at the end of each epoch but the last, with the number of the next, from 0, and the
                 network.
         """
-        self.config = config
+        optimizer = make_optimizer(wrapped, config.optimizer, {"encoder.": config.encoder_rate})
+        super().__init__(config, total_steps=total_steps, device=device, wrapped=wrapped, optimizer=optimizer)
         self.stage = stage
-        self.total_steps = total_steps
-        self.device = device
-        self.wrapped = wrapped
-        self.optimizer = make_optimizer(wrapped, config.optimizer, {"encoder.": config.encoder_rate})
         self.steps_per_epoch = steps_per_epoch
         self.before_epoch = before_epoch or (lambda epoch, model: None)
         self._adaptive = AdaptiveSchedule(max(1, self._epoch(total_steps) + 1))
@@ -83,9 +71,13 @@ class StageLearner:
     @property
     def module(self) -> LifelongModel:
         """The network without any wrapper."""
-        module = getattr(self.wrapped, "module", self.wrapped)
+        module = super().module
         assert isinstance(module, LifelongModel)
         return module
+
+    def to_batch(self, columns: dict[str, Tensor]) -> Batch:
+        """Name a batch's columns."""
+        return Batch(**{name: columns[name] for name in COLUMNS})
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Do one optimiser step.

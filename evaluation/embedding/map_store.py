@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from evaluation.datasets.rows import ImageRow
 from evaluation.embedding.embedder import MapEmbedder
-from evaluation.embedding.pipeline import label_rows
+from evaluation.embedding.label_rows import label_rows
+from evaluation.features.files import maps_location
 from evaluation.qaconv.maps import MapShape, map_writer
-from evaluation.scoring.matchers import maps_location
 
 WriteMaps = Callable[[NDArray[np.int64], NDArray], None]
 

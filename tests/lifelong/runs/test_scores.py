@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from evaluation.datasets.registry import read_dataset
+from evaluation.features.files import maps_location
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
 from evaluation.qaconv.maps import open_maps
-from evaluation.scoring.matchers import maps_location
-from lifelong.protocols.scores import (
+from lifelong.runs.local import LocalBackend
+from lifelong.runs.scores import (
     BenchmarkScoring,
     extract,
     matcher_of,
     score_model,
     score_together,
 )
-from lifelong.runs.local import LocalMachine
-from pretrain.config import ModelConfig
+from pretrain.models.config import ModelConfig
 from pretrain.models.directory import MATCHING_FILE, load_embedder, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.matching import matching_branch
@@ -88,7 +88,7 @@ def drawn(tmp_path_factory):
     return model, rows
 
 
-class Counting(LocalMachine):
+class Counting(LocalBackend):
     def __init__(self):
         self.embedded = []
 
@@ -105,14 +105,14 @@ def test_features_are_written_once_and_maps_beside_them(drawn, tmp_path):
     model, rows = drawn
     files = {name: str(tmp_path / f"{name}.parquet") for name in rows}
     datasets = {files[name]: rows[name] for name in rows}
-    machine = Counting()
+    backend = Counting()
     for _ in range(2):
-        extract(datasets, model, machine, matcher="cosine", use_gpu=False)
-    assert machine.embedded == [36], "one pass over both datasets"
+        extract(datasets, model, backend, matcher="cosine", use_gpu=False)
+    assert backend.embedded == [36], "one pass over both datasets"
     cosine = score_together(list(files.values()), "cosine", MARKET)
     for _ in range(2):
-        extract(datasets, model, machine, matcher="qaconv", use_gpu=False)
-    assert machine.embedded[1:] == list(files.values())
+        extract(datasets, model, backend, matcher="qaconv", use_gpu=False)
+    assert backend.embedded[1:] == list(files.values())
     assert matcher_of(model, MARKET) == "qaconv"
     with open_maps(maps_location(files["north"])) as maps:
         head = load_embedder(model).head

@@ -12,13 +12,13 @@ import numpy as np
 
 from cluster import storage
 from evaluation.datasets.rows import ImageRow
-from evaluation.features.files import read_features
+from evaluation.features.files import maps_location, read_features
 from evaluation.features.parquet import write_features
 from evaluation.metrics.protocols import find_protocol
-from evaluation.scoring.matchers import MatchingConfig, maps_location, open_matcher
+from evaluation.scoring.matchers import MatchingConfig, open_matcher
 from evaluation.scoring.problem import keep_apart, make_problem
 from evaluation.scoring.scores import score, summarise
-from lifelong.runs.local import Machine
+from lifelong.runs.local import Backend
 from pretrain.models.directory import MATCHING_FILE
 
 MatcherName = Literal["cosine", "qaconv"]
@@ -52,14 +52,14 @@ def matcher_of(model: str, scoring: BenchmarkScoring) -> MatcherName:
 
 
 def extract(
-    datasets: Mapping[str, Sequence[ImageRow]], model: str, machine: Machine, *, matcher: MatcherName, use_gpu: bool
+    datasets: Mapping[str, Sequence[ImageRow]], model: str, backend: Backend, *, matcher: MatcherName, use_gpu: bool
 ) -> None:
     """Write the features files that are missing, for QAConv with maps beside them.
 
     Args:
         datasets: Queries and gallery of each, by the location of its features file.
         model: A model directory.
-        machine: Where images are embedded.
+        backend: Where images are embedded.
         matcher: What will compare them.
         use_gpu: Whether embedding takes a GPU.
     """
@@ -67,9 +67,9 @@ def extract(
     if matcher == "qaconv":
         for location, rows in datasets.items():
             if location in missing or not storage.exists(maps_location(location)):
-                machine.embed_maps(rows, model, location, use_gpu=use_gpu)
+                backend.embed_maps(rows, model, location, use_gpu=use_gpu)
     elif missing:  # all at once: a model is loaded once in a worker
-        features = machine.embed([row for rows in missing.values() for row in rows], model, use_gpu=use_gpu)
+        features = backend.embed([row for rows in missing.values() for row in rows], model, use_gpu=use_gpu)
         ends = np.cumsum([len(rows) for rows in missing.values()])
         for location, end in zip(missing, ends.tolist(), strict=True):
             write_features(location, features.take(np.arange(end - len(missing[location]), end)))

@@ -7,14 +7,19 @@ import re
 import pytest
 
 from cluster.values import differences, fingerprint, from_json, to_json
-from pretrain.config import LossConfig, ModelConfig, OptimizerConfig, PairConfig, PretrainConfig
+from pretrain.config.optimizer import OptimizerConfig
+from pretrain.config.run import PretrainConfig
+from pretrain.config.scale import ScaleConfig
+from pretrain.data.config import PairConfig
+from pretrain.losses.config import LossConfig
+from pretrain.models.config import ModelConfig
 from tests.cluster.test_values import assert_every_field_counts
 
 RUN = PretrainConfig(
     recipe="test",
     seed=7,
     batch_pairs=12,
-    workers=3,
+    scale=ScaleConfig(workers=3),
     model=ModelConfig(architecture="tiny", height=64, width=32),
     pairs=PairConfig(jitter=0.0),
     loss=LossConfig(reliability="conf", mask_same_pair_cross=0.1),
@@ -99,10 +104,11 @@ def test_a_saved_value_that_cannot_work_is_refused():
         (OptimizerConfig, {"max_gradient_norm": 0.0}, "optimizer.max-gradient-norm must be > 0, got 0.0"),
         *(
             (PretrainConfig, {"recipe": "r", name: 0}, f"{name.replace('_', '-')} must be >= 1, got 0")
+            for name in ("epochs", "pairs_per_clip", "batch_pairs")
+        ),
+        *(
+            (ScaleConfig, {name: 0}, f"{name.replace('_', '-')} must be >= 1, got 0")
             for name in (
-                "epochs",
-                "pairs_per_clip",
-                "batch_pairs",
                 "workers",
                 "cpus_per_worker",
                 "data_workers",
@@ -111,9 +117,13 @@ def test_a_saved_value_that_cannot_work_is_refused():
                 "log_every",
             )
         ),
-        (PretrainConfig, {"recipe": "r", "max_failures": -1}, "max-failures must be >= 0, got -1"),
-        (PretrainConfig, {"recipe": "r", "workers": 65}, "batch-pairs must be >= workers=65, got 64"),
-        (PretrainConfig, {"recipe": "r", "min_workers": 2}, "min-workers must be in [0, 1], got 2"),
+        (ScaleConfig, {"max_failures": -1}, "max-failures must be >= 0, got -1"),
+        (
+            PretrainConfig,
+            {"recipe": "r", "scale": ScaleConfig(workers=65)},
+            "batch-pairs must be >= workers=65, got 64",
+        ),
+        (ScaleConfig, {"min_workers": 2}, "min-workers must be in [0, 1], got 2"),
         (
             PretrainConfig,
             {"recipe": "r", "loss": LossConfig(reliability="oracle")},

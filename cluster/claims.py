@@ -1,0 +1,68 @@
+"""Whose a folder is. The same settings go on, others are refused, and other people's files are never replaced."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cluster import storage
+
+Compare = Callable[[Any, Any], list[str]]
+
+
+def refuse_others(
+    folder: str,
+    mine: Mapping[str, Any],
+    *,
+    file: str = "config.json",
+    what: str = "run",
+    may_change: Sequence[str] = (),
+    compare: Compare | None = None,
+) -> bool:
+    """Check that a folder is free, or was begun with the same settings; write nothing.
+
+    Args:
+        folder: A location.
+        mine: The settings, as JSON values.
+        file: Where they stand in the folder.
+        what: What the folder is of, in a word, for the error text.
+        may_change: Paths of settings that may differ when the work goes on, such as ``config.scale``.
+        compare: Lists in what theirs (the first) and mine differ, or refuses with an error of its own.
+
+    Returns:
+        Whether it was begun before.
+
+    Raises:
+        ValueError: If it holds other settings, or other files.
+    """
+    location = storage.join(folder, file)
+    if storage.exists(location):
+        theirs = storage.read_json(location)
+        changed = compare(theirs, mine) if compare else json_differences(theirs, mine, ignored=may_change)
+        if changed:
+            raise ValueError(
+                f"{folder} belongs to a {what} with other settings ({'; '.join(changed)}); "
+                "go on with the same options, or give another --out"
+            )
+        return True
+    if storage.list_files(folder):
+        raise ValueError(f"{folder} holds other files and no {file} of a {what}; give an empty --out")
+    return False
+
+
+def claim(folder: str, mine: Mapping[str, Any], *, file: str = "config.json", **options: Any) -> bool:
+    """Take a folder, or go on with it; see `refuse_others`. What may change is written anew."""
+    is_begun = refuse_others(folder, mine, file=file, **options)
+    storage.write_json(storage.join(folder, file), mine)
+    return is_begun
+
+
+def json_differences(theirs: Any, mine: Any, *, prefix: str = "", ignored: Sequence[str] = ()) -> list[str]:
+    """List where two JSON values differ, as ``path: theirs -> mine``."""
+    if prefix in ignored:
+        return []
+    if not isinstance(theirs, dict) or not isinstance(mine, dict):
+        return [] if theirs == mine else [f"{prefix}: {theirs} -> {mine}"]
+    found: list[str] = []
+    for name in [*theirs, *(name for name in mine if name not in theirs)]:
+        path = f"{prefix}.{name}" if prefix else name
+        found += json_differences(theirs.get(name), mine.get(name), prefix=path, ignored=ignored)
+    return found

@@ -1,0 +1,59 @@
+"""What pretraining minimises, as values. Defaults are this project's: the paper's are not public."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cluster.values import require
+
+Reliability = Literal["mutual", "conf", "mean", "sim", "margin", "track", "oracle"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """The reliability-guided contrastive loss (specification ISR 1.7.3; the formula is this project's design)."""
+
+    kind: Literal["contrastive", "cycle"] = "contrastive"
+    """contrastive: matched pairs against negatives. cycle: CycAs's association loss, which matches nothing; a baseline.
+    All other settings of the loss are of the first."""
+    tau: float = 0.1
+    """Divides the cosine in the loss; unitless."""
+    reliability: Reliability = "track"
+    """How a matched pair's reliability in [0, 1] is estimated. `track` asks whether a chain of overlapping boxes joins
+    the two crops, the others how alike they look. `oracle` reads `truth`: 1 for the same person, else 0; it is what an
+    estimate could reach, and no training method."""
+    beta: float = 1.0
+    """Exponent of the reliability; 0 gives plain InfoNCE on matched pairs."""
+    beta_warmup_steps: int = 0
+    """Steps with beta 0 at the start. Needed by all but `track`: a weighting from random features locks on to the few
+    easiest pairs."""
+    tau_r: float = 0.1
+    """Temperature inside the `mutual` and `margin` reliabilities; unitless."""
+    normalisation: Literal["self", "mean"] = "self"
+    """self: divide by the sum of weights. mean: divide by the number of pairs."""
+    match_on: Literal["clean", "augmented"] = "clean"
+    """Which view of the crops is matched and judged for reliability. clean: not augmented, encoder in evaluation
+    mode, one more forward pass. augmented: the view that is trained on; cheaper and noisier."""
+    other_video_negatives: bool = True
+    """Whether people of other videos are negatives. With few fixed cameras they teach the camera's look: see next."""
+    same_video_gap_seconds: float | None = None
+    """If set: people of the same video at least this far apart in time are negatives: they have walked on by then."""
+    mask_same_pair_cross: float | None = None
+    """If set: in-pair negatives whose similarity is above the positive's minus this margin are left out."""
+    min_similarity: float | None = None
+    """If set: matched pairs below this cosine are dropped."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        require(self.tau > 0, "loss.tau", "> 0", self.tau)
+        require(self.tau_r > 0, "loss.tau-r", "> 0", self.tau_r)
+        require(self.beta >= 0, "loss.beta", ">= 0", self.beta)
+        require(self.beta_warmup_steps >= 0, "loss.beta-warmup-steps", ">= 0", self.beta_warmup_steps)
+        if self.same_video_gap_seconds is not None:
+            require(self.same_video_gap_seconds > 0, "loss.same-video-gap-seconds", "> 0", self.same_video_gap_seconds)
+        if self.mask_same_pair_cross is not None:
+            require(self.mask_same_pair_cross >= 0, "loss.mask-same-pair-cross", ">= 0", self.mask_same_pair_cross)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether reliabilities make a difference."""
+        return self.kind == "contrastive" and self.beta > 0
