@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cluster import storage
+from cluster.errors import InputError
 
 Compare = Callable[[Any, Any], list[str]]
 
@@ -31,20 +32,20 @@ def refuse_others(
         Whether it was begun before.
 
     Raises:
-        ValueError: If it holds other settings, or other files.
+        InputError: If it holds other settings, or other files.
     """
     location = storage.join(folder, file)
     if storage.exists(location):
         theirs = storage.read_json(location)
         changed = compare(theirs, mine) if compare else json_differences(theirs, mine, ignored=may_change)
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"{folder} belongs to a {what} with other settings ({'; '.join(changed)}); "
                 "go on with the same options, or give another --out"
             )
         return True
     if storage.list_files(folder):
-        raise ValueError(f"{folder} holds other files and no {file} of a {what}; give an empty --out")
+        raise InputError(f"{folder} holds other files and no {file} of a {what}; give an empty --out")
     return False
 
 

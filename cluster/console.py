@@ -27,6 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cluster.errors import InputError, Refusal
 from cluster.values import FLAT
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -34,10 +35,11 @@ console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def run_cli(name: str, commands: Mapping[str, Callable[[list[str]], None]], argv: list[str]) -> NoReturn:
-    """Run the command that the arguments name and exit: 0 done, 2 unusable input, 1 anything else (with a traceback).
+    """Run the command that the arguments name and exit.
 
-    Wrong input is a `ValueError` everywhere in this project; its message says what is wrong and what to do. Set
-    ``PERENNIAL_TRACEBACK=1`` to see where it was raised.
+    0: done. 2: unusable input, which is an `InputError` everywhere in this project; its message says what is wrong and
+    what to do, and ``PERENNIAL_TRACEBACK=1`` shows where it was raised. 3: done, and the answer is no. 1: anything
+    else, which is a bug, with its traceback.
 
     Args:
         name: How the program is called, for the help text, such as ``python -m pretrain``.
@@ -54,10 +56,13 @@ def run_cli(name: str, commands: Mapping[str, Callable[[list[str]], None]], argv
         _fail(f"{name} has no command {argv[0]!r}; it has: {', '.join(commands)}")
     try:
         commands[argv[0]](argv[1:])
-    except ValueError as error:
+    except InputError as error:
         if os.environ.get("PERENNIAL_TRACEBACK"):
             raise
         _fail(str(error))
+    except Refusal as error:
+        print(f"no: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(3)
     except KeyboardInterrupt:
         console.print("interrupted; run the same command again to go on")
         sys.exit(130)
@@ -99,7 +104,7 @@ def command(function: Callable[..., None], program: str) -> Callable[[list[str]]
                 call = tyro.cli(_delayed(function), prog=program, args=argv)
         except SystemExit as stop:
             if stop.code:
-                raise ValueError(_first_line(complaint.getvalue())) from stop
+                raise InputError(_first_line(complaint.getvalue())) from stop
             raise
         call()
 

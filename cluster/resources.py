@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from cluster.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
@@ -32,7 +34,7 @@ def check_fits(demands: Iterable[Demand], available: Mapping[str, float]) -> Non
         available: Resources of the whole cluster by name.
 
     Raises:
-        ValueError: If CPUs or GPUs do not suffice; names every part and the option to change.
+        InputError: If CPUs or GPUs do not suffice; names every part and the option to change.
     """
     parts = tuple(demands)
     for name, needed in (
@@ -46,7 +48,7 @@ def check_fits(demands: Iterable[Demand], available: Mapping[str, float]) -> Non
                 for part in parts
                 if (part.cpus if name == "CPU" else part.gpus) > 0
             )
-            raise ValueError(
+            raise InputError(
                 f"this plan needs {needed:g} {name}s and the cluster has {have:g}: {listing}; it would wait for ever. "
                 "Make a part smaller or join a larger cluster (RAY_ADDRESS)"
             )

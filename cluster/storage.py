@@ -21,6 +21,8 @@ import fsspec
 import pyarrow.fs
 from fsspec import AbstractFileSystem
 
+from cluster.errors import InputError
+
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets it for the command of ``ray job submit``, and for that process alone: workers get absolute locations."""
 
@@ -37,25 +39,25 @@ def resolve(location: str | Path) -> str:
         location: A path, relative ones against the current directory, ``~`` expanded; or a URL, which stays as it is.
 
     Raises:
-        ValueError: If the location is empty, names a kind of storage that fsspec does not know, or is relative in a
+        InputError: If the location is empty, names a kind of storage that fsspec does not know, or is relative in a
             job, whose current directory is a copy that one machine keeps for a while.
     """
     text = str(location)
     if not text:
-        raise ValueError("a location must not be empty: give a path or an s3:// URL")
+        raise InputError("a location must not be empty: give a path or an s3:// URL")
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     if not is_remote(text):
         path = os.path.expanduser(text)
         if JOB_VARIABLE in os.environ and not os.path.isabs(path):
-            raise ValueError(
+            raise InputError(
                 f"{text} is relative, and a job's current directory is a temporary copy on one machine; "
                 "give an absolute path that every machine sees, or an s3:// URL"
             )
         return os.path.abspath(path)
     scheme = text.split("://", 1)[0]
     if scheme not in fsspec.available_protocols():
-        raise ValueError(f"{text}: unknown kind of storage {scheme!r}; use a path or an s3:// URL")
+        raise InputError(f"{text}: unknown kind of storage {scheme!r}; use a path or an s3:// URL")
     return text.rstrip("/")
 
 
@@ -147,12 +149,12 @@ def read_json(location: str) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: If the content is not JSON.
+        InputError: If the content is not JSON.
     """
     try:
         return json.loads(read_bytes(location))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{location} is not valid JSON ({error}); restore it or write it again") from error
+        raise InputError(f"{location} is not valid JSON ({error}); restore it or write it again") from error
 
 
 def write_json(location: str, value: Any) -> None:
@@ -193,10 +195,10 @@ def folder_to_publish(location: str, *, replaces: str) -> Iterator[str]:
         replaces: A file that only such folders hold. A folder without it is never replaced: it is somebody's data.
 
     Raises:
-        ValueError: If the location holds files and not that one.
+        InputError: If the location holds files and not that one.
     """
     if list_files(location) and not exists(join(location, replaces)):
-        raise ValueError(f"{location} holds other files and no {replaces}; it would be replaced: give another --out")
+        raise InputError(f"{location} holds other files and no {replaces}; it would be replaced: give another --out")
     if is_remote(location):
         with tempfile.TemporaryDirectory(prefix="perennial-") as folder:
             yield folder

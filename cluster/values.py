@@ -9,6 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from cluster.errors import InputError
+
 Config = TypeVar("Config")
 FLAT = "flat"
 """Marks a nested configuration whose fields are options of the command itself: ``--workers``, not ``--scale.…``."""
@@ -18,10 +20,10 @@ def require(condition: bool, name: str, rule: str, value: object) -> None:
     """Refuse a value, naming the option, the rule and the value.
 
     Raises:
-        ValueError: If the condition does not hold.
+        InputError: If the condition does not hold.
     """
     if not condition:
-        raise ValueError(f"{name} must be {rule}, got {value}")
+        raise InputError(f"{name} must be {rule}, got {value}")
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -35,13 +37,13 @@ def from_json(kind: type[Config], values: Any) -> Config:
     A field that a file lacks has its default: who adds a field gives it the default that means what was before it.
 
     Raises:
-        ValueError: If a field is unknown, or is missing and has no default: another version wrote the file.
+        InputError: If a field is unknown, or is missing and has no default: another version wrote the file.
     """
     fields = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     given = set(values) if isinstance(values, dict) else set()
     missing = sorted(fields.keys() - given)
     if given - fields.keys() or not isinstance(values, dict) or not all(_has_default(fields[name]) for name in missing):
-        raise ValueError(
+        raise InputError(
             f"saved {kind.__name__} does not fit this version: unknown fields {sorted(given - fields.keys())}, "
             f"missing fields {missing}; use the version that wrote it"
         )
@@ -107,7 +109,7 @@ def override(config: Config, changes: Mapping[str, Any], prefix: str = "") -> Co
         prefix: Path of the configuration itself, for the error text.
 
     Raises:
-        ValueError: If there is no such field, or a value is not of its kind; or the configuration refuses the value.
+        InputError: If there is no such field, or a value is not of its kind; or the configuration refuses the value.
     """
     nested: dict[str, dict[str, Any]] = {}
     plain: dict[str, Any] = {}
@@ -117,7 +119,7 @@ def override(config: Config, changes: Mapping[str, Any], prefix: str = "") -> Co
         if name not in hints or bool(rest) != dataclasses.is_dataclass(_plain(hints[name])):
             near = difflib.get_close_matches(path, paths_of(config), 1)
             hint = f"; perhaps you meant {prefix}{near[0]}" if near else ""
-            raise ValueError(f"there is no setting {prefix + path!r}{hint}")
+            raise InputError(f"there is no setting {prefix + path!r}{hint}")
         if rest:
             nested.setdefault(name, {})[rest] = value
         else:
@@ -143,11 +145,11 @@ def _of_kind(hint: Any, value: Any, path: str) -> Any:
     if typing.get_origin(hint) is typing.Literal:
         choices = typing.get_args(hint)
         if value not in choices:
-            raise ValueError(f"{path} must be one of {', '.join(map(str, choices))}, got {value}")
+            raise InputError(f"{path} must be one of {', '.join(map(str, choices))}, got {value}")
         return value
     if hint is bool:
         if value not in ("true", "false", "True", "False"):
-            raise ValueError(f"{path} must be true or false, got {value}")
+            raise InputError(f"{path} must be true or false, got {value}")
         return value in ("true", "True")
     kinds = [kind for kind in (int, float, str) if kind is hint or kind in typing.get_args(hint)]
     for kind in kinds:
@@ -155,4 +157,4 @@ def _of_kind(hint: Any, value: Any, path: str) -> Any:
             return kind(value)
         except ValueError:
             continue
-    raise ValueError(f"{path} must be of kind {getattr(hint, '__name__', hint)}, got {value!r}")
+    raise InputError(f"{path} must be of kind {getattr(hint, '__name__', hint)}, got {value!r}")

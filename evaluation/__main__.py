@@ -11,6 +11,7 @@ import tyro
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, run_cli
+from cluster.errors import InputError
 from evaluation.compatibility.update import explain_update, score_update, summarise_update, update_table
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import SPLITS
@@ -64,10 +65,10 @@ def embed(
     """
     out = storage.resolve(out)
     if storage.is_folder(out):
-        raise ValueError(f"--out {out} is a folder; name a file in it, such as {storage.join(out, 'features.parquet')}")
+        raise InputError(f"--out {out} is a folder; name a file in it, such as {storage.join(out, 'features.parquet')}")
     unknown = sorted(set(splits) - set(SPLITS))
     if unknown or not splits:
-        raise ValueError(f"--splits must be some of {', '.join(SPLITS)}, got {', '.join(unknown) or 'none'}")
+        raise InputError(f"--splits must be some of {', '.join(SPLITS)}, got {', '.join(unknown) or 'none'}")
     rows = [row for row in read_dataset(dataset, any_counts=any_counts) if row.split in splits]
     make_embedder = embedder_factory(model)
     with contextlib.ExitStack() as stack:
@@ -129,7 +130,7 @@ def compare(
         scoring: How, both alike.
     """
     if not scoring.bootstrap.resamples:
-        raise ValueError("a comparison needs --resamples >= 1; 1000 is usual")
+        raise InputError("a comparison needs --resamples >= 1; 1000 is usual")
     protocol = find_protocol(scoring.protocol)
     first = read_problem([a], protocol)
     problems = {a: first, b: align(read_problem([b], protocol), first)}
@@ -186,7 +187,7 @@ def report(
     """
     labels = names or tuple(storage.name_of(location).rpartition(".")[0] for location in features)
     if len(set(labels)) != len(features):
-        raise ValueError(f"{len(features)} files need as many different names, got {', '.join(labels)}; give --names")
+        raise InputError(f"{len(features)} files need as many different names, got {', '.join(labels)}; give --names")
     files = dict(zip(labels, features, strict=True))
     methods = report_rankings(files, storage.resolve(out), scoring, show)
     console.print(f"open {storage.resolve(out)}")
@@ -207,13 +208,13 @@ def embedder_factory(model: str) -> Callable[[], Embedder]:
     """Return what builds the model that a command line names.
 
     Raises:
-        ValueError: If there is no such model.
+        InputError: If there is no such model.
     """
     if model == "histogram":
         return HistogramEmbedder
     location = storage.resolve(model)
     if not storage.is_folder(location):
-        raise ValueError(f"{model}: no such model; give a model directory or `histogram`")
+        raise InputError(f"{model}: no such model; give a model directory or `histogram`")
     from pretrain.models.directory import load_embedder  # the composition root alone knows who makes models
 
     return functools.partial(load_embedder, location)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cluster import storage
 from cluster.console import console
+from cluster.errors import InputError
 from evaluation.datasets.images import read_image
 from evaluation.embedding.embedder import Embedder, MapEmbedder
 from evaluation.qaconv.explanation import Match, explain, mutual_matches
@@ -39,9 +40,9 @@ class ExplainConfig:
 
     def __post_init__(self) -> None:
         if self.lines < 1:
-            raise ValueError(f"--lines must be >= 1, got {self.lines}")
+            raise InputError(f"--lines must be >= 1, got {self.lines}")
         if not self.out.lower().endswith(".png"):
-            raise ValueError(f"--out must be a .png file, got {self.out}")
+            raise InputError(f"--out must be a .png file, got {self.out}")
 
 
 def explain_files(config: ExplainConfig, make_embedder: Callable[[], Embedder]) -> dict[str, Any]:
@@ -55,17 +56,17 @@ def explain_files(config: ExplainConfig, make_embedder: Callable[[], Embedder]) 
         The numbers, as JSON values; locations count rows and columns from 0 at the top left.
 
     Raises:
-        ValueError: If a file cannot be used, the model gives no maps, or the head does not fit them.
+        InputError: If a file cannot be used, the model gives no maps, or the head does not fit them.
     """
     out = storage.resolve(config.out)
     if storage.is_folder(out):
-        raise ValueError(f"--out {out} is a folder; name a file in it, such as {storage.join(out, 'explain.png')}")
+        raise InputError(f"--out {out} is a folder; name a file in it, such as {storage.join(out, 'explain.png')}")
     files = [storage.resolve(location) for location in (config.query, config.gallery)]
     images = [read_image(location) for location in files]
     given = read_head(config.head) if config.head else None
     embedder = make_embedder()
     if not isinstance(embedder, MapEmbedder):
-        raise ValueError(f"{config.model} gives no feature maps to match; give a model directory")
+        raise InputError(f"{config.model} gives no feature maps to match; give a model directory")
     height, width, _ = embedder.map_shape
     head, source = _choose_head(given, config.head, embedder, height * width)
     _, (query_map, gallery_map) = embedder.embed_with_maps(images)
@@ -104,7 +105,7 @@ def _choose_head(
         return QAConvHead.uniform(num_locations), UNIFORM
     sizes = [len(weight) for weight in head.weights]
     if sizes != [num_locations, num_locations]:
-        raise ValueError(
+        raise InputError(
             f"{source} weighs {' and '.join(map(str, sorted(set(sizes))))} locations, but the model's maps have "
             f"{num_locations}; give the head that was trained with this model, or leave --head out"
         )

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, run_cli
+from cluster.errors import InputError
 from evaluation.compatibility.markdown import to_markdown
 from evaluation.compatibility.results import to_json
 from lifelong.gallery.commands import COMMANDS as GALLERY
@@ -87,7 +88,7 @@ def run(
         config: How each stage is learned.
     """
     if not out and not from_run:
-        raise ValueError("give --out DIR for a new run, or --from RUN to add stages to one")
+        raise InputError("give --out DIR for a new run, or --from RUN to add stages to one")
     where = storage.resolve(out or from_run)
     if out and from_run and not storage.exists(storage.join(where, "plan.json")):
         copy_run(storage.resolve(from_run), where)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from cluster.errors import InputError
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from pretrain.config.optimizer import OptimizerConfig
@@ -225,10 +226,10 @@ def find_recipe(name: str) -> Callable[[], StageConfig]:
     """Return a recipe by name.
 
     Raises:
-        ValueError: If there is none of that name; suggests a near one.
+        InputError: If there is none of that name; suggests a near one.
     """
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"unknown recipe {name!r}; {hint}Recipes: {', '.join(RECIPES)}")
+        raise InputError(f"unknown recipe {name!r}; {hint}Recipes: {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cluster import session, storage
+from cluster.errors import InputError
 from cluster.sweep.report import write_sweep
 from cluster.sweep.search_space import draw_trials, read_space
 from cluster.sweep.tune import sweep
@@ -23,7 +24,7 @@ def with_settings(plan: LifelongPlan, settings: dict[str, Any]) -> LifelongPlan:
     """Return a plan whose stages have some settings changed.
 
     Raises:
-        ValueError: If there is no such setting, or its value cannot work.
+        InputError: If there is no such setting, or its value cannot work.
     """
     return replace(plan, stages=tuple(replace(stage, config=override(stage.config, settings)) for stage in plan.stages))
 
@@ -57,7 +58,7 @@ def sweep_stages(
         Settings, metrics and folder of each trial, the best first.
 
     Raises:
-        ValueError: If a setting is unknown or refused, or ``out`` holds another sweep.
+        InputError: If a setting is unknown or refused, or ``out`` holds another sweep.
     """
     config = plan.stages[0].config
     axes = read_space(over, space)
@@ -65,13 +66,13 @@ def sweep_stages(
     for settings in trials:
         made = with_settings(plan, dict(settings))  # a wrong name or value is found before anything runs
         if metric == "matching_mAP" and not made.stages[-1].config.loss.matching.is_used:
-            raise ValueError(f"--metric matching_mAP needs a weight of loss.matching, and {settings} has none")
+            raise InputError(f"--metric matching_mAP needs a weight of loss.matching, and {settings} has none")
     mine = {"plan": plan_to_json(plan), "over": list(over), "samples": samples, "metric": metric}
     if space:
         mine["space"] = storage.resolve(space)
     location = storage.join(out, "sweep-plan.json")
     if storage.exists(location) and storage.read_json(location) != mine:
-        raise ValueError(f"{out} holds another sweep; repeat its options, or give another --out")
+        raise InputError(f"{out} holds another sweep; repeat its options, or give another --out")
     session.connect()
     storage.write_json(location, mine)
     values = plan_to_json(plan)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster import session
+from cluster.errors import InputError
 from cluster.resources import check_fits
 from evaluation.datasets.rows import ImageRow
 from evaluation.embedding.map_store import map_store
@@ -30,13 +31,13 @@ class RayBackend:
             The last record of metrics.
 
         Raises:
-            ValueError: If the plan does not fit the cluster.
+            InputError: If the plan does not fit the cluster.
         """
         session.connect()
         check_fits(demands(job.config.scale), session.total_resources())
         per_step, workers = job.per_step, job.config.scale.workers
         if per_step < workers:
-            raise ValueError(f"a step of {per_step} identities cannot be shared by {workers} --workers")
+            raise InputError(f"a step of {per_step} identities cannot be shared by {workers} --workers")
         return run_on_ray(job, job.folder)
 
     def embed(self, rows: Sequence[ImageRow], model: str, *, use_gpu: bool, precision: Precision = "auto") -> Features:

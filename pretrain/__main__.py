@@ -8,6 +8,7 @@ import tyro
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, progress_bar, run_cli
+from cluster.errors import InputError
 from evaluation.datasets.images import encode_jpeg
 from evaluation.embedding.embedder import Embedder
 from evaluation.embedding.histogram import HistogramEmbedder
@@ -74,7 +75,7 @@ def prepare(
     """
     out = storage.resolve(out)
     if bool(videos) == bool(crops):
-        raise ValueError("give either videos or --crops manifest.csv, and not both")
+        raise InputError("give either videos or --crops manifest.csv, and not both")
     try:
         if crops:
             report = prepare_crops(crops, out, config, workers=workers)

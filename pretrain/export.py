@@ -12,6 +12,7 @@ from safetensors.torch import load, load_file
 from torch import Tensor
 
 from cluster import storage
+from cluster.errors import InputError
 from pretrain.config.run import PretrainConfig
 from pretrain.models.directory import ENCODER_FILE, MATCHING_FILE, model_card, write_model
 from pretrain.models.encoder import make_encoder
@@ -37,12 +38,12 @@ def export(source: str, out: str, *, untrained: bool = False, formats: Sequence[
         The content of the model's ``config.json``.
 
     Raises:
-        ValueError: If the source is neither, a run has no checkpoint yet, or `add_formats` refuses a format.
+        InputError: If the source is neither, a run has no checkpoint yet, or `add_formats` refuses a format.
     """
     with storage.folder_to_publish(out, replaces=ENCODER_FILE) as folder:
         if _is_model(source):
             if untrained:
-                raise ValueError(f"{source} is a model and no run: name the run it is from, or leave --untrained out")
+                raise InputError(f"{source} is a model and no run: name the run it is from, or leave --untrained out")
             _copy(source, folder)
         else:
             _export_run(source, folder, untrained=untrained)

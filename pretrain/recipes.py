@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 
+from cluster.errors import InputError
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import ScaleConfig
@@ -98,10 +99,10 @@ def find_recipe(name: str) -> Callable[[], PretrainConfig]:
     """Return a recipe by name.
 
     Raises:
-        ValueError: If there is none of that name; suggests a near one.
+        InputError: If there is none of that name; suggests a near one.
     """
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"unknown recipe {name!r}; {hint}Recipes: {', '.join(RECIPES)}")
+        raise InputError(f"unknown recipe {name!r}; {hint}Recipes: {', '.join(RECIPES)}")
     return RECIPES[name]

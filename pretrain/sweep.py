@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cluster import session, storage
+from cluster.errors import InputError
 from cluster.sweep.report import write_sweep
 from cluster.sweep.search_space import draw_trials, read_space
 from cluster.sweep.trials import Reporter
@@ -130,7 +131,7 @@ def sweep_pretraining(
         Settings, metrics and folder of each trial, the best first.
 
     Raises:
-        ValueError: If a setting is unknown or refused, the clips cannot be used, or `out` holds another sweep.
+        InputError: If a setting is unknown or refused, the clips cannot be used, or `out` holds another sweep.
     """
     if config.validate:
         read_dataset(config.validate, any_counts=True)  # else a wrong folder fails every trial, after it has trained
@@ -142,7 +143,7 @@ def sweep_pretraining(
     mine = {"config": to_json(base), "clips": clips, "sweep": to_json(config), "over": list(over), "space": space}
     location = storage.join(out, "sweep-plan.json")
     if storage.exists(location) and storage.read_json(location) != mine:
-        raise ValueError(f"{out} holds another sweep; repeat its options, or give another --out")
+        raise InputError(f"{out} holds another sweep; repeat its options, or give another --out")
     session.connect()
     storage.write_json(location, mine)
     halving = None
@@ -167,12 +168,12 @@ def with_best(config: PretrainConfig, location: str) -> PretrainConfig:
     """Return a configuration with the settings of a ``best.json``.
 
     Raises:
-        ValueError: If the file is none, or its settings are not of this configuration.
+        InputError: If the file is none, or its settings are not of this configuration.
     """
     location = storage.resolve(location)
     if not storage.exists(location):
-        raise ValueError(f"{location} does not exist; --settings takes the best.json of python -m pretrain sweep")
+        raise InputError(f"{location} does not exist; --settings takes the best.json of python -m pretrain sweep")
     found = storage.read_json(location)
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
-        raise ValueError(f"{location} has no settings; give the best.json of python -m pretrain sweep")
+        raise InputError(f"{location} has no settings; give the best.json of python -m pretrain sweep")
     return override(config, found["settings"])

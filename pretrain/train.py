@@ -7,6 +7,7 @@ from safetensors.torch import save
 
 from cluster import storage
 from cluster.console import console
+from cluster.errors import InputError
 from pretrain.config.run import PretrainConfig
 from pretrain.data.clip_table import ClipTable, load_clip_table
 from pretrain.models.initial import read_initial
@@ -32,7 +33,7 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
         The last record, with `checkpoint`, the location of the last checkpoint.
 
     Raises:
-        ValueError: If the clips cannot be used, the directory belongs to another run, or the plan does not fit.
+        InputError: If the clips cannot be used, the directory belongs to another run, or the plan does not fit.
     """
     table = load_clip_table(clips)
     job, weights = _job(config, table, out)
@@ -70,7 +71,7 @@ def train_here(
         The learner as it ended, and the records that were made by this call.
 
     Raises:
-        ValueError: If the clips are too few, or the directory belongs to another run.
+        InputError: If the clips are too few, or the directory belongs to another run.
     """
     job, weights = _job(config, table, out)
     claim_run(out, job.config, num_clips=len(table))
@@ -99,10 +100,10 @@ def latest_checkpoint(run: str) -> str:
     """Return the location of the newest complete checkpoint of a run.
 
     Raises:
-        ValueError: If the directory is no run, or has no checkpoint yet.
+        InputError: If the directory is no run, or has no checkpoint yet.
     """
     read_config(run, PretrainConfig)
     found = newest(run)
     if found is None:
-        raise ValueError(f"{run} has no checkpoint yet; let it run longer or lower --checkpoint-every")
+        raise InputError(f"{run} has no checkpoint yet; let it run longer or lower --checkpoint-every")
     return found

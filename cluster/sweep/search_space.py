@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from cluster import storage
+from cluster.errors import InputError
 
 MAX_TRIALS = 10_000
 
@@ -47,13 +48,13 @@ class Axis:
         shown = f"{self.kind}({', '.join(texts) if texts else f'{self.low:g}, {self.high:g}'})"
         twice = [text for number, text in enumerate(texts) if text in texts[:number]]
         if twice:
-            raise ValueError(f"{self.name} must have each value once, got {twice[0]} twice")
+            raise InputError(f"{self.name} must have each value once, got {twice[0]} twice")
         if self.kind in ("list", "choice"):
             return
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"{self.name} needs LOW < HIGH, got {shown}")
+            raise InputError(f"{self.name} needs LOW < HIGH, got {shown}")
         if self.kind == "loguniform" and self.low <= 0:
-            raise ValueError(f"{self.name} needs 0 < LOW < HIGH, got {shown}")
+            raise InputError(f"{self.name} needs 0 < LOW < HIGH, got {shown}")
 
     def draw(self, rng: np.random.Generator) -> Value:
         """Draw a value."""
@@ -80,23 +81,23 @@ def read_space(texts: Sequence[str], file: str = "") -> list[Axis]:
             the texts above, as in ``{"loss.tau": "loguniform(0.03, 0.3)", "loss.beta": [0, 1, 2]}``.
 
     Raises:
-        ValueError: If a text is of no such form, a name comes twice, or the file cannot be read.
+        InputError: If a text is of no such form, a name comes twice, or the file cannot be read.
     """
     space: dict[str, Axis] = {}
     for text in texts:
         name, separator, values = text.partition("=")
         if not separator or not name or not values or name in space:
-            raise ValueError(f"--over must be NAME={FORMS}, each name once, got {text!r}")
+            raise InputError(f"--over must be NAME={FORMS}, each name once, got {text!r}")
         space[name] = _read_text(name, values)
     for name, value in _read_file(storage.resolve(file)) if file else ():
         if name in space:
-            raise ValueError(f"{name} stands twice, in {file} and before; name it once")
+            raise InputError(f"{name} stands twice, in {file} and before; name it once")
         if isinstance(value, str):
             space[name] = _read_text(name, value)
         elif isinstance(value, list) and value and all(isinstance(one, Value) for one in value):
             space[name] = Axis(name=name, kind="list", values=tuple(value))
         else:
-            raise ValueError(f"{name} in {file} must be a list of values or text of the form {FORMS}, got {value!r}")
+            raise InputError(f"{name} in {file} must be a list of values or text of the form {FORMS}, got {value!r}")
     return list(space.values())
 
 
@@ -123,13 +124,13 @@ def draw_trials(space: Sequence[Axis], *, samples: int, seed: int) -> list[dict[
         Settings of each trial by name, no two alike: where ``choice`` or ``randint`` repeat themselves there are fewer.
 
     Raises:
-        ValueError: If these are no trials or too many.
+        InputError: If these are no trials or too many.
     """
     listed = [axis for axis in space if axis.kind == "list"]
     drawn = [axis for axis in space if axis.kind != "list"]
     count = math.prod(len(axis.values) for axis in listed) * (samples if drawn else 1) if space else 0
     if not 1 <= count <= MAX_TRIALS:
-        raise ValueError(f"a sweep needs 1 to {MAX_TRIALS:,} trials, got {count}: name --over, and --samples of ranges")
+        raise InputError(f"a sweep needs 1 to {MAX_TRIALS:,} trials, got {count}: name --over, and --samples of ranges")
     rng = np.random.default_rng(seed)
     trials: dict[str, dict[str, Value]] = {}
     for combination in itertools.product(*(axis.values for axis in listed)):
@@ -156,7 +157,7 @@ def _read_text(name: str, text: str) -> Axis:
     values = tuple(part.strip() for part in inside.split(","))
     ends = inside.split(":" if not call else ",")
     if (call and kind not in ("choice", "uniform", "loguniform", "randint")) or (not call and re.search(r"[()]", text)):
-        raise ValueError(f"{name} must be {FORMS}, got {text!r}")
+        raise InputError(f"{name} must be {FORMS}, got {text!r}")
     if kind == "choice" or (not call and len(ends) == 1):
         return Axis(name=name, kind="choice" if call else "list", values=values)
     number = int if kind == "randint" else float
@@ -164,22 +165,22 @@ def _read_text(name: str, text: str) -> Axis:
         low, high = map(number, ends)
     except ValueError as error:
         what = "two whole numbers" if kind == "randint" else "two numbers"
-        raise ValueError(f"{name} needs {what}, LOW and HIGH, got {text!r}") from error
+        raise InputError(f"{name} needs {what}, LOW and HIGH, got {text!r}") from error
     return Axis(name=name, kind=cast("Any", kind or "loguniform"), low=low, high=high)
 
 
 def _read_file(location: str) -> Iterator[tuple[str, Any]]:
     if not storage.exists(location):
-        raise ValueError(f"{location}: there is no such file of settings to try")
+        raise InputError(f"{location}: there is no such file of settings to try")
     if location.lower().endswith(".toml"):
         try:
             content = tomllib.loads(storage.read_bytes(location).decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{location} is not valid TOML ({error})") from error
+            raise InputError(f"{location} is not valid TOML ({error})") from error
     else:
         content = storage.read_json(location)
     if not isinstance(content, dict):
-        raise ValueError(f"{location} must hold settings by name, got {type(content).__name__}")
+        raise InputError(f"{location} must hold settings by name, got {type(content).__name__}")
     yield from _flat(content, "")
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from cluster import storage
 from cluster.console import console
+from cluster.errors import InputError
 from cluster.sweep.search_space import name_of_trial
 
 Mode = Literal["max", "min"]
@@ -38,7 +39,7 @@ class Halving:
 
     def __post_init__(self) -> None:
         if not (1 <= self.grace_steps <= self.max_steps and self.reduction_factor > 1):
-            raise ValueError(f"halving needs 1 <= grace_steps <= max_steps and reduction_factor > 1, got {self}")
+            raise InputError(f"halving needs 1 <= grace_steps <= max_steps and reduction_factor > 1, got {self}")
 
 
 class Reporter:
@@ -70,10 +71,10 @@ class Reporter:
         """Report metrics after a step; where trials are halved, this one may end here by `SystemExit`.
 
         Raises:
-            ValueError: If the step is not above the one before, or the metric is missing or any is not finite.
+            InputError: If the step is not above the one before, or the metric is missing or any is not finite.
         """
         if step <= self._step:
-            raise ValueError(f"a trial must report increasing steps >= 0, got {step} after {self._step}")
+            raise InputError(f"a trial must report increasing steps >= 0, got {step} after {self._step}")
         earlier, self._earlier = self._earlier, []
         for report in earlier:
             if report["step"] < step:
@@ -93,7 +94,7 @@ class Reporter:
         numbers = {name: float(value) for name, value in metrics.items()}
         wrong = [f"{name}={value}" for name, value in numbers.items() if not math.isfinite(value)]
         if wrong or self._metric not in numbers:
-            raise ValueError(
+            raise InputError(
                 f"a trial must report a finite {self._metric}, got {', '.join(wrong or numbers) or 'none'}"
             )
         return {"value": numbers[self._metric], "metrics": numbers}
@@ -126,11 +127,11 @@ def begin(out: str, trials: Sequence[Mapping[str, Any]], **options: Any) -> dict
         The record of each trial by its name, in their order.
 
     Raises:
-        ValueError: If there are no trials, two are alike, or there is another sweep.
+        InputError: If there are no trials, two are alike, or there is another sweep.
     """
     records = {name_of_trial(settings): new_record(settings) for settings in trials}
     if len(records) != len(trials) or not trials:
-        raise ValueError(f"a sweep needs trials that differ, got {len(trials)}, of which {len(records)} differ")
+        raise InputError(f"a sweep needs trials that differ, got {len(trials)}, of which {len(records)} differ")
     listing = [{"trial": name, "settings": record["settings"]} for name, record in records.items()]
     plan = json.loads(json.dumps({**options, "trials": listing}))
     location = storage.join(out, "trials.json")
@@ -138,7 +139,7 @@ def begin(out: str, trials: Sequence[Mapping[str, Any]], **options: Any) -> dict
         storage.write_json(location, plan)
         return records
     if storage.read_json(location) != plan:
-        raise ValueError(f"{out} holds another sweep; repeat its options, or give another --out")
+        raise InputError(f"{out} holds another sweep; repeat its options, or give another --out")
     for name in records:
         if storage.exists(f"{folder_of(out, name)}.json"):
             records[name] = storage.read_json(f"{folder_of(out, name)}.json")

@@ -21,6 +21,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from cluster import session, storage
 from cluster.console import console
+from cluster.errors import InputError
 from cluster.resources import Demand, check_fits
 from cluster.sweep.trials import (
     Halving,
@@ -68,11 +69,11 @@ def sweep(
         See `cluster.sweep.trials.ordered`: the best first.
 
     Raises:
-        ValueError: If a trial does not fit the cluster, two are alike, or ``out`` holds another sweep.
+        InputError: If a trial does not fit the cluster, two are alike, or ``out`` holds another sweep.
         KeyboardInterrupt: If the sweep was interrupted.
     """
     if max_concurrent is not None and max_concurrent < 1:
-        raise ValueError(f"max_concurrent must be >= 1, got {max_concurrent}")
+        raise InputError(f"max_concurrent must be >= 1, got {max_concurrent}")
     demand = Demand(what="a trial", count=1, cpus=cpus, gpus=gpus, remedy="--cpus-per-worker")
     check_fits([demand], session.total_resources())
     check_one_machine(cpus, gpus, [node["Resources"] for node in ray.nodes() if node["Alive"]])
@@ -113,11 +114,11 @@ def check_one_machine(cpus: float, gpus: float, nodes: Sequence[Mapping[str, flo
         nodes: Resources of each machine by name.
 
     Raises:
-        ValueError: If there is no such machine.
+        InputError: If there is no such machine.
     """
     if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
         have = "; ".join(sorted({f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes}))
-        raise ValueError(
+        raise InputError(
             f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, and the cluster's machines have {have}; "
             "give fewer (--cpus-per-worker) or join one with larger machines"
         )
@@ -166,7 +167,7 @@ def require_applied(asked: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         for part in [path] if path in found else path.replace("-", "_").split("."):
             value = value.get(part, "no such setting") if isinstance(value, Mapping) else "no such setting"
         if not _is_same(wanted, value):
-            raise ValueError(
+            raise InputError(
                 f"asked for {path}={wanted}, the checkpoint of the trial has {value}: "
                 "the sweep does not apply its settings"
             )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cluster.errors import InputError
 from evaluation.compatibility.sequence import DatasetScores, JointScores
 from evaluation.features.table import Features
 from evaluation.metrics.protocols import MARKET, Protocol
@@ -31,11 +32,11 @@ def score_together(
         device: Where distances are computed.
 
     Raises:
-        ValueError: If models are mixed and are not meant to be, features differ in size, the protocol draws its gallery
+        InputError: If models are mixed and are not meant to be, features differ in size, the protocol draws its gallery
             from the queries, or the queries of a dataset have no match.
     """
     if protocol.gallery == "one-of-all-per-identity":
-        raise ValueError(
+        raise InputError(
             f"{protocol.name} draws its gallery from the queries, and a stored gallery is not drawn; "
             f"use another protocol, such as {MARKET.name}"
         )
@@ -46,7 +47,7 @@ def score_together(
         problem = make_problem(images, protocol, declared=declared)
         result = score(problem, matcher=CosineMatcher(problem.images, device))
     except ValueError as error:
-        raise ValueError(f"{', '.join(tables)}: {error}") from error
+        raise InputError(f"{', '.join(tables)}: {error}") from error
     datasets, start = [], 0
     for name, table in tables.items():
         queries = slice(start, start + int((table.split == "query").sum()))
@@ -54,7 +55,7 @@ def score_together(
         counts_RQ = ~np.isnan(precision_RQ)
         num_queries = int(counts_RQ.any(axis=0).sum())
         if not num_queries:
-            raise ValueError(f"{name}: none of its queries has a match in the gallery; check identities and cameras")
+            raise InputError(f"{name}: none of its queries has a match in the gallery; check identities and cameras")
         datasets.append(
             DatasetScores(
                 name=name,

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 Ties = Literal["strict", "non-strict"]
 Forgetting = Literal["avalanche", "chaudhry", "mammoth"]
 
@@ -34,10 +36,10 @@ def average_compatibility(table_TT: NDArray[np.float64], *, ties: Ties) -> float
         0 to 1; NaN for a single stage.
 
     Raises:
-        ValueError: If the table is not square, or there are no such ties.
+        InputError: If the table is not square, or there are no such ties.
     """
     if ties not in ("strict", "non-strict"):
-        raise ValueError(f"ties must be 'strict' or 'non-strict', got {ties!r}")
+        raise InputError(f"ties must be 'strict' or 'non-strict', got {ties!r}")
     rows, columns = np.tril_indices(_num_stages(table_TT), -1)
     gain = table_TT[rows, columns] - table_TT.diagonal()[columns]
     if not len(gain) or np.isnan(gain).any():
@@ -53,7 +55,7 @@ def average_accuracy(table_TT: NDArray[np.float64]) -> float:
         return mean(table[i, j] for i in range(T) for j in range(i + 1))
 
     Raises:
-        ValueError: If the table is not square.
+        InputError: If the table is not square.
     """
     return float(np.mean(table_TT[np.tril_indices(_num_stages(table_TT))]))
 
@@ -105,11 +107,11 @@ def forgetting(table_TT: NDArray[np.float64], *, definition: Forgetting) -> floa
         -1 to 1; NaN for a single stage.
 
     Raises:
-        ValueError: If the table is not square, or there is no such definition.
+        InputError: If the table is not square, or there is no such definition.
     """
     ends = {"avalanche": lambda j: j + 1, "chaudhry": lambda j: last, "mammoth": lambda j: last + 1}
     if definition not in ends:
-        raise ValueError(f"forgetting is defined as {', '.join(ends)}, got {definition!r}")
+        raise InputError(f"forgetting is defined as {', '.join(ends)}, got {definition!r}")
     last = _num_stages(table_TT) - 1
     lost = [np.max(table_TT[j : ends[definition](j), j]) - table_TT[last, j] for j in range(last)]
     return float(np.mean(lost)) if lost else float("nan")
@@ -126,12 +128,12 @@ def backward_transfer(table_TT: NDArray[np.float64]) -> float:
         -1 to 1, negative where they got worse; NaN for a single stage.
 
     Raises:
-        ValueError: If the table is not square.
+        InputError: If the table is not square.
     """
     return -forgetting(table_TT, definition="avalanche")
 
 
 def _num_stages(table_TT: NDArray[np.float64]) -> int:
     if table_TT.ndim != 2 or table_TT.shape[0] != table_TT.shape[1] or not table_TT.size:
-        raise ValueError(f"a table of stages must be [T, T] with T > 0, got {list(table_TT.shape)}")
+        raise InputError(f"a table of stages must be [T, T] with T > 0, got {list(table_TT.shape)}")
     return len(table_TT)

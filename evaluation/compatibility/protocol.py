@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from cluster.errors import InputError
 from evaluation.compatibility.joint import score_together
 from evaluation.compatibility.sequence import JointScores, ScoreTable, SequenceResult, StageScores, UnseenScores
 from evaluation.features.table import Features, concatenate
@@ -55,7 +56,7 @@ def evaluate_stages(
         device: Where distances are computed.
 
     Raises:
-        ValueError: If names are not all different, features are missing, of several models where one is meant, or of
+        InputError: If names are not all different, features are missing, of several models where one is meant, or of
             different sizes, the protocol draws its gallery from the queries, or a dataset's queries have no match.
     """
     _check_names(names, "stages")
@@ -140,7 +141,7 @@ def _joint(
     def features(model: int, dataset: int, split: Split) -> Features:
         found = read(model, dataset, split)
         if found is None:
-            raise ValueError(
+            raise InputError(
                 f"the {split} images of {datasets[dataset]} were not embedded by the model of stage {models[model]}; "
                 "embed them first"
             )
@@ -156,4 +157,4 @@ def _joint(
 
 def _check_names(names: Sequence[str], what: str) -> None:
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"the {what} need names, all different, got {', '.join(names) or 'none'}")
+        raise InputError(f"the {what} need names, all different, got {', '.join(names) or 'none'}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.compatibility.measures import (
     average_accuracy,
     average_compatibility,
@@ -77,7 +78,7 @@ def from_json(saved: Mapping[str, Any]) -> SequenceResult:
     """Return the result that `to_json` was given; measures are made from it anew.
 
     Raises:
-        ValueError: If it is no such JSON.
+        InputError: If it is no such JSON.
     """
     try:
         return SequenceResult(
@@ -94,7 +95,7 @@ def from_json(saved: Mapping[str, Any]) -> SequenceResult:
             ),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"this is not the JSON of a sequence of models: {error!r}; write it with to_json") from error
+        raise InputError(f"this is not the JSON of a sequence of models: {error!r}; write it with to_json") from error
 
 
 def _stage_json(stage: StageScores, result: SequenceResult) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from cluster.errors import InputError
 from evaluation.compatibility.measures import update_gain
 from evaluation.features.table import Features, concatenate
 from evaluation.metrics.bootstrap import Difference, paired_differences
@@ -52,18 +53,18 @@ def score_update(old: Features, new: Features, protocol: Protocol, bootstrap: Bo
         bootstrap: How the interval is made.
 
     Raises:
-        ValueError: If images or the sizes of features differ, a file mixes models, the protocol draws its gallery from
+        InputError: If images or the sizes of features differ, a file mixes models, the protocol draws its gallery from
             the queries, or there are no resamples.
     """
     if protocol.gallery == "one-of-all-per-identity":
-        raise ValueError(f"{protocol.name} draws its gallery from the queries; use another protocol, such as market")
+        raise InputError(f"{protocol.name} draws its gallery from the queries; use another protocol, such as market")
     if not bootstrap.resamples:
-        raise ValueError("the interval needs --resamples >= 1; 1000 is usual")
+        raise InputError("the interval needs --resamples >= 1; 1000 is usual")
     reference = make_problem(old, protocol)
     queries = new.select("query")
     fingerprints = sorted(set(queries.model_fingerprint))
     if len(fingerprints) > 1:
-        raise ValueError(
+        raise InputError(
             f"the new queries come from {len(fingerprints)} models ({', '.join(fingerprints)}); embed them with one"
         )
     declared = {*fingerprints, *reference.gallery.model_fingerprint}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlierDataset:
@@ -93,20 +95,20 @@ def judge(
         tolerance: Loss of mAP that is not quite allowed against stored galleries, 0 to 1.
 
     Raises:
-        ValueError: If a number is out of range, or a score that the rule needs is not known.
+        InputError: If a number is out of range, or a score that the rule needs is not known.
     """
     if not 0 <= stage < len(names) or table_TT.shape != own_TT.shape or table_TT.shape != (len(names), len(names)):
-        raise ValueError(
+        raise InputError(
             f"stage {stage} of {len(names)} needs tables [{len(names)}, {len(names)}], got {list(table_TT.shape)} "
             f"and {list(own_TT.shape)}"
         )
     if not (0 <= tolerance <= 1 and 0 <= max_forgetting <= 1):
-        raise ValueError(f"tolerance and max_forgetting must be in 0 to 1, got {tolerance} and {max_forgetting}")
+        raise InputError(f"tolerance and max_forgetting must be in 0 to 1, got {tolerance} and {max_forgetting}")
     datasets, reasons = [], []
     for j in range(stage):
         new_old, old_old, new_new = float(table_TT[stage, j]), float(table_TT[j, j]), float(own_TT[stage, j])
         if np.isnan([new_old, old_old, new_new]).any():
-            raise ValueError(f"scores of model {names[stage]} on {names[j]} are not known; evaluate its stage first")
+            raise InputError(f"scores of model {names[stage]} on {names[j]} are not known; evaluate its stage first")
         dataset = EarlierDataset(
             name=names[j],
             new_old=new_old,

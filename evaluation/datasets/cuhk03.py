@@ -25,6 +25,7 @@ An identity is 1,000 times its pair plus its number in the pair. Times are unkno
 import re
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.layouts import match_names
 from evaluation.datasets.market import read_market
 from evaluation.datasets.rows import Benchmark, ImageRow, list_images
@@ -63,10 +64,10 @@ def _read_np(folder: str, boxes: str) -> list[ImageRow]:
 def _read_classic(folder: str, images: str, split: int) -> list[ImageRow]:
     location = storage.join(folder, SPLITS_FILE)
     if not storage.exists(location):
-        raise ValueError(f"{location}: no such file; write the folder from cuhk-03.mat with unpack_cuhk03")
+        raise InputError(f"{location}: no such file; write the folder from cuhk-03.mat with unpack_cuhk03")
     test_sets = storage.read_json(location)
     if not 0 <= split < len(test_sets):
-        raise ValueError(f"{location} has partitions 0 to {len(test_sets) - 1}, got #{split}; unpack cuhk-03.mat again")
+        raise InputError(f"{location} has partitions 0 to {len(test_sets) - 1}, got #{split}; unpack cuhk-03.mat again")
     is_test = {(pair, number) for pair, number in test_sets[split]}
     rows: dict[str, list[ImageRow]] = {"train": [], "query": [], "gallery": []}
     paths = list_images(storage.join(folder, images), what="images that unpack_cuhk03 wrote")

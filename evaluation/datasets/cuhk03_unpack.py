@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.cuhk03 import SPLITS_FILE
 
 IMAGES_PER_VIEW = 5
@@ -39,21 +40,21 @@ def unpack_cuhk03(mat_location: str, out: str) -> dict[str, int]:
         How many images were written of ``labeled`` and of ``detected``; 14,096 and 14,097 for the published file.
 
     Raises:
-        ValueError: If the file is missing or not CUHK03's, or `out` holds other files.
+        InputError: If the file is missing or not CUHK03's, or `out` holds other files.
     """
     mat_location, out = storage.resolve(mat_location), storage.resolve(out)
     if not storage.exists(mat_location):
-        raise ValueError(f"{mat_location}: no such file; give cuhk-03.mat of cuhk03_release.zip")
+        raise InputError(f"{mat_location}: no such file; give cuhk-03.mat of cuhk03_release.zip")
     counts = {}
     with storage.folder_to_publish(out, replaces=SPLITS_FILE) as folder, storage.local_copy(mat_location) as path:
         try:
             file = h5py.File(path, "r")
         except OSError as error:
-            raise ValueError(f"{mat_location} is no MATLAB 7.3 file ({error}); give cuhk-03.mat") from error
+            raise InputError(f"{mat_location} is no MATLAB 7.3 file ({error}); give cuhk-03.mat") from error
         with file:
             absent = [name for name in ("labeled", "detected", "testsets") if name not in file]
             if absent:
-                raise ValueError(f"{mat_location} has no {', '.join(absent)}; give cuhk-03.mat")
+                raise InputError(f"{mat_location} has no {', '.join(absent)}; give cuhk-03.mat")
             for boxes in ("labeled", "detected"):
                 counts[boxes] = 0
                 for name, image_HW3 in _images(file, boxes):

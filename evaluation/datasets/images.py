@@ -5,22 +5,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 
 
 def read_image(location: str) -> NDArray[np.uint8]:
     """Read an image file as RGB, uint8 [H, W, 3], turned as its EXIF orientation says.
 
     Raises:
-        ValueError: If the file cannot be read or is no image.
+        InputError: If the file cannot be read or is no image.
     """
     try:
         data = storage.read_bytes(location)
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
-        raise ValueError(f"{location}: cannot read the image ({reason}); check the path and its permissions") from error
+        raise InputError(f"{location}: cannot read the image ({reason}); check the path and its permissions") from error
     pixels = decode_image(data)
     if pixels is None:
-        raise ValueError(f"{location}: {len(data)} bytes that are no image; replace the file or take it off the list")
+        raise InputError(f"{location}: {len(data)} bytes that are no image; replace the file or take it off the list")
     return pixels
 
 

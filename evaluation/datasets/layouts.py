@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cluster import storage
+from cluster.errors import InputError
 
 
 def inner_folder(folder: str, inner: str, *, holds: str) -> str:
@@ -17,12 +18,12 @@ def inner_folder(folder: str, inner: str, *, holds: str) -> str:
         holds: A folder that has to be in it, such as ``cam_a``.
 
     Raises:
-        ValueError: If neither has it.
+        InputError: If neither has it.
     """
     for candidate in (folder, storage.join(folder, inner)):
         if storage.is_folder(storage.join(candidate, holds)):
             return candidate
-    raise ValueError(f"{folder}: no {holds}/ in it, nor in {inner}/; give the folder that the archive was unpacked to")
+    raise InputError(f"{folder}: no {holds}/ in it, nor in {inner}/; give the folder that the archive was unpacked to")
 
 
 def match_names(paths: Sequence[str], pattern: re.Pattern[str], *, example: str) -> list[tuple[str, tuple[int, ...]]]:
@@ -37,12 +38,12 @@ def match_names(paths: Sequence[str], pattern: re.Pattern[str], *, example: str)
         The locations, in their order, each with its numbers.
 
     Raises:
-        ValueError: If a name does not match.
+        InputError: If a name does not match.
     """
     matches = [(path, pattern.match(storage.name_of(path))) for path in paths]
     wrong = [path for path, match in matches if match is None]
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"{wrong[0]}: {len(wrong)} of {len(paths)} names are not like {example}; take these files out of the folder"
         )
     return [(path, tuple(map(int, match.groups()))) for path, match in matches if match]

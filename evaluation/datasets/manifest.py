@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.rows import SPLITS, ImageRow
 
 MANIFEST_COLUMNS = ("path", "identity", "camera", "time_seconds", "split")
@@ -20,7 +21,7 @@ def read_manifest(location: str) -> list[ImageRow]:
     """List the images of a manifest, in its order.
 
     Raises:
-        ValueError: If it is missing, has no such columns, or a value that cannot be read.
+        InputError: If it is missing, has no such columns, or a value that cannot be read.
     """
     records = _read_records(location)
     identities = _number([record["identity"] for record in records.values()])
@@ -29,11 +30,11 @@ def read_manifest(location: str) -> list[ImageRow]:
     rows = []
     for (line, record), identity, camera in zip(records.items(), identities, cameras, strict=True):
         if record["split"] not in SPLITS:
-            raise ValueError(
+            raise InputError(
                 f"{location}, line {line}: unknown split {record['split']!r}; it must be one of {', '.join(SPLITS)}"
             )
         if identity < -1:
-            raise ValueError(f"{location}, line {line}: identity must be >= -1, got {identity}; -1 marks junk")
+            raise InputError(f"{location}, line {line}: identity must be >= -1, got {identity}; -1 marks junk")
         is_absolute = record["path"].startswith("/") or storage.is_remote(record["path"])
         rows.append(
             ImageRow(
@@ -50,24 +51,24 @@ def read_manifest(location: str) -> list[ImageRow]:
 def _read_records(location: str) -> dict[int, dict[str, str]]:
     """Read a manifest: line number to stripped values; or say which column or value is missing."""
     if not storage.exists(location) or storage.is_folder(location):
-        raise ValueError(f"{location}: no such manifest; give a CSV file with columns {','.join(MANIFEST_COLUMNS)}")
+        raise InputError(f"{location}: no such manifest; give a CSV file with columns {','.join(MANIFEST_COLUMNS)}")
     try:
         text = storage.read_bytes(location).decode("utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
-        raise ValueError(f"{location} is not UTF-8 text ({error}); save it as UTF-8 CSV") from error
+        raise InputError(f"{location} is not UTF-8 text ({error}); save it as UTF-8 CSV") from error
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
     missing = [column for column in MANIFEST_COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
-        raise ValueError(f"{location} has no column {', '.join(missing)}; it needs {','.join(MANIFEST_COLUMNS)}")
+        raise InputError(f"{location} has no column {', '.join(missing)}; it needs {','.join(MANIFEST_COLUMNS)}")
     records = {}
     for record in reader:
         values = {column: record[column].strip() for column in MANIFEST_COLUMNS}
         empty = [column for column, value in values.items() if not value and column != "time_seconds"]
         if empty:
-            raise ValueError(f"{location}, line {reader.line_num}: no {', '.join(empty)}; fill the line in")
+            raise InputError(f"{location}, line {reader.line_num}: no {', '.join(empty)}; fill the line in")
         records[reader.line_num] = values
     if not records:
-        raise ValueError(f"{location} lists no images; add a line per image")
+        raise InputError(f"{location} lists no images; add a line per image")
     return records
 
 
@@ -89,5 +90,5 @@ def _seconds(location: str, line: int, text: str) -> float | None:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise ValueError(f"{location}, line {line}: time_seconds {text!r} is no number; leave it empty if unknown")
+        raise InputError(f"{location}, line {line}: time_seconds {text!r} is no number; leave it empty if unknown")
     return seconds

@@ -22,6 +22,7 @@ import re
 from collections.abc import Sequence
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.layouts import match_names
 from evaluation.datasets.rows import IMAGE_SUFFIXES, Benchmark, ImageRow, list_images
 
@@ -47,13 +48,13 @@ def read_market(folder: str, split: int = 0) -> list[ImageRow]:
     `sequence_clock`), whoever wrote the folder; elsewhere it is unknown.
 
     Raises:
-        ValueError: If there is no such folder, no image in it, or a name without identity and camera.
+        InputError: If there is no such folder, no image in it, or a name without identity and camera.
     """
     images = _list_images(folder)
     matches = [MARKET_NAME.match(storage.name_of(path)) for path, _ in images]
     unreadable = [storage.name_of(path) for (path, _), match in zip(images, matches, strict=True) if match is None]
     if unreadable:
-        raise ValueError(
+        raise InputError(
             f"{folder}: {len(unreadable)} of {len(images)} names say no identity and camera, such as {unreadable[0]}; "
             "rename to 0002_c1s1_000451_03.jpg style, or list the images in a csv: manifest"
         )
@@ -96,14 +97,14 @@ def read_duke(folder: str, split: int = 0) -> list[ImageRow]:
 def _list_images(folder: str) -> list[tuple[str, str]]:
     """List the images of a folder of Market-1501's layout, each with its split."""
     if not storage.is_folder(folder):
-        raise ValueError(f"{folder}: no such dataset folder; give a folder with query/ and bounding_box_test/")
+        raise InputError(f"{folder}: no such dataset folder; give a folder with query/ and bounding_box_test/")
     images = [
         (path, part)
         for name, part in MARKET_FOLDERS
         for path in storage.list_files(storage.join(folder, name), IMAGE_SUFFIXES)
     ]
     if not images:
-        raise ValueError(f"{folder} has no images below query/, bounding_box_test/ or gallery/; is it Market-1501?")
+        raise InputError(f"{folder} has no images below query/, bounding_box_test/ or gallery/; is it Market-1501?")
     return images
 
 

@@ -19,6 +19,7 @@ unknown.
 import re
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.rows import Benchmark, ImageRow, list_images
 
 NUM_TRAIN_IDENTITIES = 1_041
@@ -41,7 +42,7 @@ def _read(folder: str, train_lists: tuple[str, ...]) -> list[ImageRow]:
     found = [release for release in RELEASES if storage.is_folder(storage.join(folder, release[0]))]
     if len(found) != 1:
         problem = "both train/ (V1) and mask_train_v2/ (V2)" if found else "neither train/ (V1) nor mask_train_v2/ (V2)"
-        raise ValueError(f"{folder} has {problem}; give the folder of one release of MSMT17")
+        raise InputError(f"{folder} has {problem}; give the folder of one release of MSMT17")
     train, test = (storage.join(folder, name) for name in found[0])
     present = set(list_images(train, what="the training images of MSMT17"))
     present |= set(list_images(test, what="the test images of MSMT17"))
@@ -62,13 +63,13 @@ def _read_list(folder: str, name: str, images: str, split: str, present: set[str
     """
     location = storage.join(folder, name)
     if not storage.exists(location):
-        raise ValueError(f"{location}: no such list; MSMT17 comes with it, get it again")
+        raise InputError(f"{location}: no such list; MSMT17 comes with it, get it again")
     first = 1 if split == "train" else NUM_TRAIN_IDENTITIES + 1
     rows = []
     for number, line in enumerate(storage.read_bytes(location).decode().splitlines(), start=1):
         match = LINE.fullmatch(line.strip())
         if match is None or (split == "train" and int(match[3]) >= NUM_TRAIN_IDENTITIES):
-            raise ValueError(
+            raise InputError(
                 f"{location}, line {number}: {line!r} is no image and identity of MSMT17; get the list again"
             )
         path = storage.join(images, match[1])
@@ -77,7 +78,7 @@ def _read_list(folder: str, name: str, images: str, split: str, present: set[str
         )
     absent = [row.path for row in rows if row.path not in present]
     if absent:
-        raise ValueError(f"{location}: {len(absent)} of {len(rows)} images are not there, such as {absent[0]}")
+        raise InputError(f"{location}: {len(absent)} of {len(rows)} images are not there, such as {absent[0]}")
     return rows
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.layouts import inner_folder, match_names, random_half
 from evaluation.datasets.rows import SPLITS, Benchmark, ImageRow, list_images
 
@@ -75,7 +76,7 @@ def _grid_training(root: str, people: list[int], split: int) -> set[int]:
         content = loadmat(io.BytesIO(storage.read_bytes(location)), variable_names=["trainIdxAll"], simplify_cells=True)
         return set(np.atleast_1d(content["trainIdxAll"][split]["personIdx"]).astype(int).tolist())
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"{location}: no trainIdxAll of {NUM_PARTITIONS} partitions with personIdx ({error!r}); get the file again"
         ) from error
 
@@ -104,7 +105,7 @@ def read_ilids(folder: str, split: int = 0) -> list[ImageRow]:
         images_of.setdefault(person, []).append((path, image))
     alone = [person for person, images in images_of.items() if len(images) < 2]
     if alone:
-        raise ValueError(f"{root}: person {alone[0]:04d} has one image; a query needs another: get the data set again")
+        raise InputError(f"{root}: person {alone[0]:04d} has one image; a query needs another: get the data set again")
     training = random_half(list(images_of), seed=ILIDS_SEED, split=split)
     generator = np.random.default_rng((ILIDS_SEED, split, 1))
     rows = []

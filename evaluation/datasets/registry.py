@@ -9,6 +9,7 @@ import difflib
 import re
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets import camera_pairs, cuhk03, cuhk_sysu, market, msmt17, qmul, sensereid, vehicles
 from evaluation.datasets.manifest import read_manifest
 from evaluation.datasets.rows import Benchmark, ImageRow, check_counts
@@ -33,7 +34,7 @@ def read_dataset(spec: str, *, any_counts: bool = False) -> list[ImageRow]:
         any_counts: Take a copy of a benchmark that is not complete.
 
     Raises:
-        ValueError: If the dataset is missing, incomplete, or has names or values that cannot be read.
+        InputError: If the dataset is missing, incomplete, or has names or values that cannot be read.
     """
     kind, separator, rest = spec.partition(":")
     if not separator or rest.startswith("//") or len(kind) == 1:  # a path, a URL, or a drive letter
@@ -46,7 +47,7 @@ def read_dataset(spec: str, *, any_counts: bool = False) -> list[ImageRow]:
     present = {row.split for row in rows}
     for split in ("query", "gallery"):
         if split not in present:
-            raise ValueError(f"{spec} has no {split} images; retrieval needs both query and gallery")
+            raise InputError(f"{spec} has no {split} images; retrieval needs both query and gallery")
     return rows
 
 
@@ -56,12 +57,12 @@ def _read_benchmark(kind: str, folder: str, any_counts: bool) -> list[ImageRow]:
     if match is None or name not in BENCHMARKS:
         near = difflib.get_close_matches(name, BENCHMARKS, 1)
         hint = f"; perhaps you meant {near[0]}" if near else ""
-        raise ValueError(f"unknown dataset {kind!r}{hint}; there are csv, {', '.join(sorted(BENCHMARKS))}, or a path")
+        raise InputError(f"unknown dataset {kind!r}{hint}; there are csv, {', '.join(sorted(BENCHMARKS))}, or a path")
     benchmark, split = BENCHMARKS[name], int(match[2] or 0)
     if split >= benchmark.num_splits:
-        raise ValueError(f"{name} has partitions 0 to {benchmark.num_splits - 1}, got #{split}")
+        raise InputError(f"{name} has partitions 0 to {benchmark.num_splits - 1}, got #{split}")
     if not storage.is_folder(folder):
-        raise ValueError(f"{folder}: no such dataset folder; give the folder that {name} was unpacked to")
+        raise InputError(f"{folder}: no such dataset folder; give the folder that {name} was unpacked to")
     rows = benchmark.read(folder, split)
     if not any_counts:
         check_counts(name, folder, rows, benchmark)

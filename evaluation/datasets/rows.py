@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cluster import storage
+from cluster.errors import InputError
 
 SPLITS = ("train", "query", "gallery")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -43,7 +44,7 @@ def check_counts(name: str, folder: str, rows: Sequence[ImageRow], benchmark: Be
     """Refuse a copy of a benchmark that is not complete: scores on it would be compared with other people's.
 
     Raises:
-        ValueError: If a split has another number of images or identities than the benchmark's paper says.
+        InputError: If a split has another number of images or identities than the benchmark's paper says.
     """
     num_images = Counter(row.split for row in rows)
     seen = {split: {row.identity for row in rows if row.split == split and row.identity > 0} for split in SPLITS}
@@ -57,7 +58,7 @@ def check_counts(name: str, folder: str, rows: Sequence[ImageRow], benchmark: Be
         if len(seen[split]) != expected
     ]
     if problems:
-        raise ValueError(
+        raise InputError(
             f"{folder}: {'; '.join(problems)}: an incomplete copy, or another release; get it again, or take it as it "
             "is with --any-counts (its scores are then not those of the benchmark)"
         )
@@ -71,9 +72,9 @@ def list_images(folder: str, *, what: str) -> list[str]:
         what: What the folder is, for the error text, such as ``the test images of VeRi-776``.
 
     Raises:
-        ValueError: If the folder is absent or holds no image.
+        InputError: If the folder is absent or holds no image.
     """
     paths = storage.list_files(folder, IMAGE_SUFFIXES)
     if not paths:
-        raise ValueError(f"{folder}: no images there; it should hold {what}")
+        raise InputError(f"{folder}: no images there; it should hold {what}")
     return paths

@@ -4,6 +4,7 @@ import re
 from functools import partial
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.layouts import match_names
 from evaluation.datasets.rows import Benchmark, ImageRow, list_images
 
@@ -64,7 +65,7 @@ def read_vehicleid(folder: str, split: int = 0, *, num_vehicles: int) -> list[Im
     """
     assert split == 0, f"VehicleID has one partition, got {split}"
     if not storage.is_folder(storage.join(folder, "image")):
-        raise ValueError(f"{folder}: no image/ in it; give the folder that VehicleID was unpacked to")
+        raise InputError(f"{folder}: no image/ in it; give the folder that VehicleID was unpacked to")
     training = _read_list(folder, "train_list.txt")
     test = _read_list(folder, f"test_list_{num_vehicles}.txt")
     first_of: dict[int, str] = {}
@@ -90,14 +91,14 @@ def _read_list(folder: str, name: str) -> list[tuple[str, int]]:
     """Read a list of VehicleID: image and vehicle, sorted by the image's name."""
     location = storage.join(folder, "train_test_split", name)
     if not storage.exists(location):
-        raise ValueError(f"{location}: no such list; give the folder that VehicleID was unpacked to")
+        raise InputError(f"{location}: no such list; give the folder that VehicleID was unpacked to")
     images: dict[str, int] = {}
     for number, line in enumerate(storage.read_bytes(location).decode().splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue
         if len(fields) != 2 or not fields[1].isdecimal() or fields[0] in images:
-            raise ValueError(f"{location}, line {number}: {line!r} is no new image and vehicle; get the list again")
+            raise InputError(f"{location}, line {number}: {line!r} is no new image and vehicle; get the list again")
         images[fields[0]] = int(fields[1])
     return sorted(images.items())
 

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 HUE_BINS, SATURATION_BINS, VALUE_BINS = 12, 4, 4
 
 
@@ -23,7 +25,7 @@ class HistogramEmbedder:
         """Embed images (see `evaluation.embedding.embedder.Embedder.embed`).
 
         Raises:
-            ValueError: If an image is not uint8 [H, W, 3] with at least one pixel.
+            InputError: If an image is not uint8 [H, W, 3] with at least one pixel.
         """
         features = np.zeros((len(images), self.embedding_size), np.float32)
         for row, image in enumerate(images):
@@ -34,7 +36,7 @@ class HistogramEmbedder:
 def _colour_histogram(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the share of pixels in each colour bin: float32 [D], sums to 1."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(f"an image must be RGB uint8 [H, W, 3] with pixels, got {image.dtype} {list(image.shape)}")
+        raise InputError(f"an image must be RGB uint8 [H, W, 3] with pixels, got {image.dtype} {list(image.shape)}")
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     bins = [HUE_BINS, SATURATION_BINS, VALUE_BINS]
     counts = cv2.calcHist([hsv], [0, 1, 2], None, bins, [0, 180, 0, 256, 0, 256])

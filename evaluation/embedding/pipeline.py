@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from cluster import session
 from cluster.console import progress_bar
+from cluster.errors import InputError
 from cluster.resources import Demand, check_fits
 from evaluation.datasets.images import read_image
 from evaluation.datasets.rows import ImageRow
@@ -67,10 +68,10 @@ def with_map_shape(embedder: Embedder) -> MapEmbedder:
     """Return the embedder as one that gives feature maps.
 
     Raises:
-        ValueError: If it does not.
+        InputError: If it does not.
     """
     if not isinstance(embedder, MapEmbedder):
-        raise ValueError(f"the model {embedder.fingerprint} gives no feature maps; leave --maps out, or name another")
+        raise InputError(f"the model {embedder.fingerprint} gives no feature maps; leave --maps out, or name another")
     return embedder
 
 
@@ -107,12 +108,12 @@ def embed_dataset(
         Features in the order of the rows.
 
     Raises:
-        ValueError: If an image cannot be read (names the file), the cluster is too small, or a number is out of range.
+        InputError: If an image cannot be read (names the file), the cluster is too small, or a number is out of range.
     """
     if not rows:
-        raise ValueError("there are no images to embed; give a dataset with at least one")
+        raise InputError("there are no images to embed; give a dataset with at least one")
     if num_workers < 1 or batch_size < 1:
-        raise ValueError(f"workers and batch size must be >= 1, got {num_workers} and {batch_size}")
+        raise InputError(f"workers and batch size must be >= 1, got {num_workers} and {batch_size}")
     num_workers = min(num_workers, -(-len(rows) // batch_size))
     pool = Demand(
         what="embedding workers", count=num_workers, cpus=cpus_per_worker, gpus=gpus_per_worker, remedy="--workers"
@@ -151,7 +152,7 @@ def _collect(
             batch = cast("dict[str, NDArray[Any]]", received)
             problems = [problem for problem in batch["problem"] if problem]
             if problems:
-                raise ValueError(problems[0])
+                raise InputError(problems[0])
             feature[batch["row"]] = batch["feature"]
             is_filled[batch["row"]] = True
             if write_maps:

@@ -1,6 +1,7 @@
 """The features files that scoring reads: Parquet of ours or of another tool, and NPZ of other toolboxes."""
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.features.npz import read_npz
 from evaluation.features.parquet import read_parquet
 from evaluation.features.table import Features
@@ -10,15 +11,15 @@ def read_features(location: str) -> Features:
     """Read a features file: ``.npz`` as `evaluation.features.npz` says, anything else as Parquet.
 
     Raises:
-        ValueError: If there is no such file, or its content cannot be used; names the file.
+        InputError: If there is no such file, or its content cannot be used; names the file.
     """
     location = storage.resolve(location)
     if not storage.exists(location) or storage.is_folder(location):
-        raise ValueError(f"{location}: no such features file; write one with: python -m evaluation embed")
+        raise InputError(f"{location}: no such features file; write one with: python -m evaluation embed")
     try:
         return read_npz(location) if location.lower().endswith(".npz") else read_parquet(location)
     except ValueError as error:
-        raise ValueError(f"{location}: {error}") from error
+        raise InputError(f"{location}: {error}") from error
 
 
 def maps_location(features: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.features.table import Features
 
 SPLITS = ("query", "gallery")
@@ -29,11 +30,11 @@ def read_npz(location: str) -> Features:
     """Read an archive; pickled arrays are refused, since loading them would run code.
 
     Raises:
-        ValueError: If it is no archive, a key is missing, or an array has another type or shape.
+        InputError: If it is no archive, a key is missing, or an array has another type or shape.
     """
     with storage.open_for_reading(location) as stream:
         if not zipfile.is_zipfile(stream):
-            raise ValueError("not a NumPy archive; write it with numpy.savez")
+            raise InputError("not a NumPy archive; write it with numpy.savez")
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as archive:
             return _table(archive)
@@ -43,7 +44,7 @@ def _table(archive: np.lib.npyio.NpzFile) -> Features:
     missing = [f"{split}_{what}" for split in SPLITS for what in ("features", "identities", "cameras")]
     missing = [key for key in missing if key not in archive]
     if missing:
-        raise ValueError(f"has no {', '.join(missing)}; it needs features, identities and cameras of query and gallery")
+        raise InputError(f"has no {', '.join(missing)}; it needs features, identities and cameras of query and gallery")
     counts = [len(_array(archive, f"{split}_identities", "iu")) for split in SPLITS]
     fingerprint = str(archive["model_fingerprint"]) if "model_fingerprint" in archive else UNKNOWN_MODEL
     return Features(
@@ -67,7 +68,7 @@ def _features(archive: np.lib.npyio.NpzFile, counts: list[int]) -> NDArray[np.fl
         if feature_ND is None:
             feature_ND = np.empty((sum(counts), part.shape[1]), np.float32)
         if part.shape[1] != feature_ND.shape[1]:
-            raise ValueError(f"queries have {feature_ND.shape[1]} components and the gallery {part.shape[1]}")
+            raise InputError(f"queries have {feature_ND.shape[1]} components and the gallery {part.shape[1]}")
         feature_ND[start : start + count] = part
         start += count
     assert feature_ND is not None
@@ -84,7 +85,7 @@ def _both(archive: np.lib.npyio.NpzFile, what: str, kinds: str, counts: list[int
 def _optional(archive: np.lib.npyio.NpzFile, what: str, kinds: str, counts: list[int], default: NDArray) -> NDArray:
     present = [f"{split}_{what}" in archive for split in SPLITS]
     if any(present) and not all(present):
-        raise ValueError(f"has {what} of query or gallery only; give both or neither")
+        raise InputError(f"has {what} of query or gallery only; give both or neither")
     return _both(archive, what, kinds, counts) if all(present) else default
 
 
@@ -92,16 +93,16 @@ def _array(archive: np.lib.npyio.NpzFile, key: str, kinds: str, *, num_axes: int
     try:
         array = archive[key]
     except ValueError as error:  # an array of Python objects
-        raise ValueError(f"{key} holds Python objects, which are not read; save plain numbers or strings") from error
+        raise InputError(f"{key} holds Python objects, which are not read; save plain numbers or strings") from error
     if array.dtype.kind not in kinds or array.ndim != num_axes:
         wanted = {"iu": "integers [N]", "f": "floats [N, D]", "fiu": "numbers [N]", "U": "strings [N]"}[kinds]
-        raise ValueError(f"{key} must be {wanted}, got {array.dtype} {list(array.shape)}; number any names")
+        raise InputError(f"{key} must be {wanted}, got {array.dtype} {list(array.shape)}; number any names")
     return array
 
 
 def _check_length(key: str, array: NDArray, count: int) -> None:
     if len(array) != count:
-        raise ValueError(f"{key} has {len(array)} rows where the identities are {count}; give as many")
+        raise InputError(f"{key} has {len(array)} rows where the identities are {count}; give as many")
 
 
 def _row_names(counts: list[int]) -> NDArray:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from cluster import storage
 from cluster.console import meter
+from cluster.errors import InputError
 from evaluation.features.npz import UNKNOWN_MODEL
 from evaluation.features.table import Features
 
@@ -60,7 +61,7 @@ def read_parquet(location: str) -> Features:
     """Read a features file of ours or of another tool; extra columns are ignored.
 
     Raises:
-        ValueError: If it is not Parquet, a column is missing or of another type, a value that must be there is null, or
+        InputError: If it is not Parquet, a column is missing or of another type, a value that must be there is null, or
             a feature is not finite or not as long as the others.
     """
     try:
@@ -68,13 +69,13 @@ def read_parquet(location: str) -> Features:
             file = pq.ParquetFile(stream, pre_buffer=False)  # reading ahead would hold all of it twice
             missing = [name for name in REQUIRED if name not in file.schema_arrow.names]
             if missing:
-                raise ValueError(f"has no column {', '.join(missing)}; a features file has {', '.join(REQUIRED)}")
+                raise InputError(f"has no column {', '.join(missing)}; a features file has {', '.join(REQUIRED)}")
             with meter("reading features", file.metadata.num_rows) as advance:
                 feature_ND = _matrix(file, advance)
             optional = [name for name in OPTIONAL if name in file.schema_arrow.names]
             table = file.read(columns=[*REQUIRED[1:], *optional])
     except pa.ArrowInvalid as error:
-        raise ValueError(f"not a Parquet file ({error}); write it again") from error
+        raise InputError(f"not a Parquet file ({error}); write it again") from error
     num_rows = len(feature_ND)
     defaults = {
         "time_seconds": pa.nulls(num_rows),
@@ -98,18 +99,18 @@ def _matrix(file: pq.ParquetFile, advance: Callable[[int], None]) -> NDArray[np.
     """Return lists of floats as a matrix, whichever of Arrow's list types and widths another tool chose."""
     kind = file.schema_arrow.field("feature").type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise ValueError(f"column feature must hold lists of floats, got {kind}")
+        raise InputError(f"column feature must hold lists of floats, got {kind}")
     if not pa.types.is_floating(kind.value_type):
-        raise ValueError(f"column feature must hold lists of floats, got lists of {kind.value_type}")
+        raise InputError(f"column feature must hold lists of floats, got lists of {kind.value_type}")
     if not file.metadata.num_rows:
-        raise ValueError("there are no rows; embed at least one image")
+        raise InputError("there are no rows; embed at least one image")
     feature_ND: NDArray[np.float32] | None = None
     start = 0
     for batch in file.iter_batches(ROWS_AT_ONCE, columns=["feature"]):
         column = batch["feature"]
         if column.null_count:
             row = start + column.is_null().to_pylist().index(True)
-            raise ValueError(f"column feature has empty values, the first in row {row}; fill them in")
+            raise InputError(f"column feature has empty values, the first in row {row}; fill them in")
         lengths = np.asarray(column.value_lengths())
         if feature_ND is None:
             feature_ND = np.empty((file.metadata.num_rows, lengths[0]), np.float32)
@@ -117,7 +118,7 @@ def _matrix(file: pq.ParquetFile, advance: Callable[[int], None]) -> NDArray[np.
         uneven = np.flatnonzero(lengths != size)
         if len(uneven):
             row = uneven[0]
-            raise ValueError(
+            raise InputError(
                 f"the feature of row {start + row} has {lengths[row]} components and that of row 0 has {size}"
             )
         values = column.flatten()  # honours a slice's offset, which .values does not
@@ -132,7 +133,7 @@ def _numbers(table: pa.Table, name: str, kind: type[np.int64] | type[np.float64]
     column = table[name]
     is_integer = pa.types.is_integer(column.type)
     if not is_integer and not (kind is np.float64 and (pa.types.is_floating(column.type) or column.type == pa.null())):
-        raise ValueError(f"column {name} must hold {'integers' if kind is np.int64 else 'floats'}, got {column.type}")
+        raise InputError(f"column {name} must hold {'integers' if kind is np.int64 else 'floats'}, got {column.type}")
     if kind is np.int64:
         _refuse_nulls(column, name)
     target = pa.int64() if kind is np.int64 else pa.float64()
@@ -144,7 +145,7 @@ def _strings(table: pa.Table, name: str) -> NDArray[np.object_]:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise ValueError(f"column {name} must hold strings, got {column.type}")
+        raise InputError(f"column {name} must hold strings, got {column.type}")
     _refuse_nulls(column, name)
     return np.array(column.to_pylist(), object)
 
@@ -152,4 +153,4 @@ def _strings(table: pa.Table, name: str) -> NDArray[np.object_]:
 def _refuse_nulls(column: pa.ChunkedArray, name: str) -> None:
     if column.null_count:
         row = column.is_null().to_pylist().index(True)
-        raise ValueError(f"column {name} has {column.null_count} empty values, the first in row {row}; fill them in")
+        raise InputError(f"column {name} has {column.null_count} empty values, the first in row {row}; fill them in")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.distances import blocks
 
 
@@ -25,17 +26,17 @@ class Features:
 
     def __post_init__(self) -> None:
         if self.feature.ndim != 2 or not self.feature.size:
-            raise ValueError(f"features must be [N, D] with N, D > 0, got {list(self.feature.shape)}")
+            raise InputError(f"features must be [N, D] with N, D > 0, got {list(self.feature.shape)}")
         for field in fields(self):
             num_rows = len(getattr(self, field.name))
             if num_rows != len(self.feature):
-                raise ValueError(f"{len(self.feature)} features need as many values of {field.name}, got {num_rows}")
+                raise InputError(f"{len(self.feature)} features need as many values of {field.name}, got {num_rows}")
         if self.identity.min() < -1:
-            raise ValueError(f"identities must be >= -1 (-1 is junk), got {self.identity.min()}")
+            raise InputError(f"identities must be >= -1 (-1 is junk), got {self.identity.min()}")
         is_finite = np.concatenate([np.isfinite(self.feature[rows]).all(axis=1) for rows in blocks(self.feature)])
         unusable = np.flatnonzero(~is_finite)
         if len(unusable):
-            raise ValueError(
+            raise InputError(
                 f"{len(unusable)} features hold NaN or infinity, the first in row {unusable[0]} "
                 f"({self.path[unusable[0]]}); check the model that made them"
             )
@@ -53,12 +54,12 @@ class Features:
         """Return the rows of some splits, ascending.
 
         Raises:
-            ValueError: If one of them has none.
+            InputError: If one of them has none.
         """
         for split in splits:
             if not (self.split == split).any():
                 present = ", ".join(sorted(set(self.split)))
-                raise ValueError(
+                raise InputError(
                     f"there are no {split} images, only: {present}; label some rows {split!r} in column split"
                 )
         return np.flatnonzero(np.isin(self.split, splits))
@@ -72,11 +73,11 @@ def concatenate(parts: list[Features]) -> Features:
     """Put the rows of several tables one after the other.
 
     Raises:
-        ValueError: If their features have different lengths.
+        InputError: If their features have different lengths.
     """
     sizes = sorted({part.feature.shape[1] for part in parts})
     if len(sizes) > 1:
-        raise ValueError(f"features of {' and '.join(map(str, sizes))} components cannot be in one gallery")
+        raise InputError(f"features of {' and '.join(map(str, sizes))} components cannot be in one gallery")
     return Features(
         **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Features)}
     )

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 CHUNK_ENTRIES = 16_000_000
 """Distances held at a time when the caller names no chunk: 64 MB, and about three times that with what is made of them.
 Each chunk converts the whole gallery to double precision anew, which few queries would not be worth."""
@@ -24,14 +26,14 @@ def check_features(feature_ND: NDArray[np.float32], name: str) -> None:
     """Refuse features that have no direction.
 
     Raises:
-        ValueError: If there are none, or a row is zero or not finite.
+        InputError: If there are none, or a row is zero or not finite.
     """
     if feature_ND.ndim != 2 or feature_ND.size == 0:
-        raise ValueError(f"{name} features must be [N, D] with N, D > 0, got {list(feature_ND.shape)}")
+        raise InputError(f"{name} features must be [N, D] with N, D > 0, got {list(feature_ND.shape)}")
     norm_N = row_norms(feature_ND)
     unusable = np.flatnonzero(~(np.isfinite(norm_N) & (norm_N > 0)))
     if len(unusable):
-        raise ValueError(
+        raise InputError(
             f"{len(unusable)} {name} features are zero or not finite, the first in row {unusable[0]}; "
             "check the model that made them"
         )
@@ -81,14 +83,14 @@ def distance_chunks(
         The rows of the chunk, and float32 [C, G] in 0 to 4.
 
     Raises:
-        ValueError: If D differs, a feature is zero or not finite, or the chunk is < 1.
+        InputError: If D differs, a feature is zero or not finite, or the chunk is < 1.
     """
     check_features(query_QD, "query")
     check_features(gallery_GD, "gallery")
     if query_QD.shape[1] != gallery_GD.shape[1]:
-        raise ValueError(f"queries have {query_QD.shape[1]} components and the gallery {gallery_GD.shape[1]}")
+        raise InputError(f"queries have {query_QD.shape[1]} components and the gallery {gallery_GD.shape[1]}")
     if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be >= 1, got {chunk}")
+        raise InputError(f"chunk must be >= 1, got {chunk}")
     product = _product if device == "cpu" else functools.partial(_product_on, device)
     return _chunks(query_QD, gallery_GD, chunk or max(1, CHUNK_ENTRIES // len(gallery_GD)), product)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.counting import JUNK_IDENTITY, GalleryGroups, Labels
 from evaluation.metrics.protocols import Protocol
 
@@ -40,7 +41,7 @@ class Draws:
         """Draw.
 
         Raises:
-            ValueError: If the gallery is drawn from all images together, and queries and gallery are not the same.
+            InputError: If the gallery is drawn from all images together, and queries and gallery are not the same.
         """
         self._labels, self._protocol = labels, protocol
         rng = np.random.default_rng(seed)
@@ -54,7 +55,7 @@ class Draws:
             cameras = np.unique(labels.query_camera).tolist()
         elif protocol.gallery == "one-of-all-per-identity":
             if not np.array_equal(labels.query_identity, identity_G):
-                raise ValueError(
+                raise InputError(
                     f"{protocol.name} draws the gallery from all images: give all of them as queries and as gallery"
                 )
             cameras = [None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.counting import JUNK_IDENTITY, Labels
 from evaluation.metrics.distances import check_features, unit_rows
 
@@ -68,10 +69,10 @@ def sample_pair_distances(
         Distances of pairs of the same identity and of pairs of different ones, float32, in no meaningful order.
 
     Raises:
-        ValueError: If shapes disagree, a feature is zero or not finite, or there is no pair of either kind.
+        InputError: If shapes disagree, a feature is zero or not finite, or there is no pair of either kind.
     """
     if max_pairs < 1:
-        raise ValueError(f"max_pairs must be >= 1, got {max_pairs}")
+        raise InputError(f"max_pairs must be >= 1, got {max_pairs}")
     Labels(  # checks itself
         query_identity=query_identity_Q,
         gallery_identity=gallery_identity_G,
@@ -84,9 +85,9 @@ def sample_pair_distances(
     ):
         check_features(feature_ND, name)
         if len(feature_ND) != len(identity_N):
-            raise ValueError(f"{len(feature_ND)} {name} features need as many identities, got {len(identity_N)}")
+            raise InputError(f"{len(feature_ND)} {name} features need as many identities, got {len(identity_N)}")
     if query_QD.shape[1] != gallery_GD.shape[1]:
-        raise ValueError(f"queries have {query_QD.shape[1]} components and the gallery {gallery_GD.shape[1]}")
+        raise InputError(f"queries have {query_QD.shape[1]} components and the gallery {gallery_GD.shape[1]}")
     query_V = np.flatnonzero(query_identity_Q != JUNK_IDENTITY)
     gallery_W = np.flatnonzero(gallery_identity_G != JUNK_IDENTITY)
     identity_V, identity_W, _ = _ranks(query_identity_Q[query_V], gallery_identity_G[gallery_W])
@@ -105,7 +106,7 @@ def sample_pair_distances(
     ):
         row_P, column_P = _sample(span, hole, max_pairs, rng)
         if len(row_P) == 0:
-            raise ValueError(f"no query and gallery image are of {what}; check identities and cameras")
+            raise InputError(f"no query and gallery image are of {what}; check identities and cameras")
         distances.append(_distances(query_QD, gallery_GD, query_V[row_P], gallery_W[column_P]))
     return distances[0], distances[1]
 
@@ -127,12 +128,12 @@ def equal_error_rate(same: NDArray[np.floating], different: NDArray[np.floating]
         different: Distances of pairs of different identities, [m], finite.
 
     Raises:
-        ValueError: If one of them is empty, or a distance is not finite.
+        InputError: If one of them is empty, or a distance is not finite.
     """
     for values, name in ((same, "same"), (different, "different")):
         if len(values) == 0 or not np.isfinite(values).all():
             num_bad = len(values) - np.isfinite(values).sum()
-            raise ValueError(f"need finite distances of {name} identities, got {len(values)} with {num_bad} not finite")
+            raise InputError(f"need finite distances of {name} identities, got {len(values)} with {num_bad} not finite")
     same, different = np.sort(same).astype(np.float64), np.sort(different).astype(np.float64)
     threshold = np.unique(np.concatenate([same, different]))
     num_refused = len(same) - np.searchsorted(same, threshold, "right")

@@ -9,6 +9,8 @@ match counts. A parity test holds each rule against numbers that its own code ba
 from dataclasses import dataclass
 from typing import Literal
 
+from cluster.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
@@ -82,8 +84,8 @@ def find_protocol(name: str) -> Protocol:
     """Return the protocol of a name.
 
     Raises:
-        ValueError: If there is none.
+        InputError: If there is none.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+        raise InputError(f"there is no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.counting import JUNK_IDENTITY, GalleryGroups, Labels, leave_out
 from evaluation.metrics.distances import Chunks
 from evaluation.metrics.protocols import MARKET, Protocol
@@ -34,10 +35,10 @@ def rank_list(chunks: Chunks, labels: Labels, protocol: Protocol = MARKET, *, le
         length: K, >= 1.
 
     Raises:
-        ValueError: If the length is < 1.
+        InputError: If the length is < 1.
     """
     if length < 1:
-        raise ValueError(f"a rank list needs a length >= 1, got {length}")
+        raise InputError(f"a rank list needs a length >= 1, got {length}")
     num_queries = len(labels.query_identity)
     groups = GalleryGroups(labels.gallery_identity, labels.gallery_camera)
     index_QK = np.full((num_queries, length), -1, np.int64)

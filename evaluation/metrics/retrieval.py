@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.average_precision import average_precision, nth_match
 from evaluation.metrics.counting import JUNK_IDENTITY, Labels, Ranks, count_ranks
 from evaluation.metrics.distances import Chunks
@@ -94,7 +95,7 @@ def evaluate(chunks: Chunks, labels: Labels, protocol: Protocol = MARKET, *, see
         seed: Draws the galleries of a protocol with repeats.
 
     Raises:
-        ValueError: If shapes disagree, a distance is NaN, or no query at all has a match.
+        InputError: If shapes disagree, a distance is NaN, or no query at all has a match.
     """
     num_queries, num_gallery = len(labels.query_identity), len(labels.gallery_identity)
     scores = _Scores(protocol, num_queries)
@@ -103,7 +104,7 @@ def evaluate(chunks: Chunks, labels: Labels, protocol: Protocol = MARKET, *, see
     for rows, distance_CG in chunks:
         is_next = rows.start == done and rows.stop <= num_queries
         if not is_next or distance_CG.shape != (rows.stop - rows.start, num_gallery):
-            raise ValueError(
+            raise InputError(
                 f"distances {list(distance_CG.shape)} of queries {rows.start} to {rows.stop} do not fit the labels of "
                 f"{num_queries} queries and {num_gallery} gallery images, of which query {done} comes next"
             )
@@ -122,7 +123,7 @@ def evaluate(chunks: Chunks, labels: Labels, protocol: Protocol = MARKET, *, see
             )
         done = rows.stop
     if done != num_queries:
-        raise ValueError(f"there are distances of {done} queries and labels of {num_queries}; give as many")
+        raise InputError(f"there are distances of {done} queries and labels of {num_queries}; give as many")
     return scores.result(int((labels.gallery_identity != JUNK_IDENTITY).sum()), labels)
 
 
@@ -161,7 +162,7 @@ class _Scores:
                 if len(cameras) == 1
                 else "the same identity seen by another camera; check identities and cameras"
             )
-            raise ValueError(
+            raise InputError(
                 f"none of the {num_queries} queries has a match in the gallery ({num_gallery} images): {reason}"
             )
         return RetrievalResult(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Correspondences:
@@ -28,10 +30,10 @@ def correspondences(query_LC: NDArray[Any], gallery_MC: NDArray[Any]) -> Corresp
     """Find the best match of every location of one map in the other, both ways.
 
     Raises:
-        ValueError: If a map is not [L, C], or C differs.
+        InputError: If a map is not [L, C], or C differs.
     """
     if query_LC.ndim != 2 or gallery_MC.ndim != 2 or query_LC.shape[1] != gallery_MC.shape[1]:
-        raise ValueError(f"two maps must be [L, C] and [M, C], got {[*query_LC.shape]} and {[*gallery_MC.shape]}")
+        raise InputError(f"two maps must be [L, C] and [M, C], got {[*query_LC.shape]} and {[*gallery_MC.shape]}")
     S_LM = np.asarray(query_LC, np.float32) @ np.asarray(gallery_MC, np.float32).T
     return Correspondences(
         gallery_location=S_LM.argmax(1),

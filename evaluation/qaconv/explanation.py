@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.qaconv.correspondences import correspondences
 from evaluation.qaconv.head import QAConvHead
 
@@ -94,7 +95,7 @@ def explain(query_LC: NDArray[Any], gallery_MC: NDArray[Any], head: QAConvHead) 
         head: Its weights say L and M.
 
     Raises:
-        ValueError: If the maps do not fit each other or the head, or are not finite.
+        InputError: If the maps do not fit each other or the head, or are not finite.
     """
     found = correspondences(query_LC, gallery_MC)
     matches = (found.gallery_location, found.query_location)
@@ -102,12 +103,12 @@ def explain(query_LC: NDArray[Any], gallery_MC: NDArray[Any], head: QAConvHead) 
     sides = []
     for name, match, cosine, weight in zip(("query", "gallery"), matches, cosines, head.weights, strict=True):
         if len(weight) != len(cosine):
-            raise ValueError(
+            raise InputError(
                 f"the {name} map has {len(cosine)} locations and the head weighs {len(weight)}; "
                 "take the head that was trained with this model"
             )
         if not np.isfinite(cosine).all():
-            raise ValueError(f"similarities of the {name} map hold NaN or infinity; check the model that made the maps")
+            raise InputError(f"similarities of the {name} map hold NaN or infinity; check the model that made the maps")
         cosine, weight = cosine.astype(np.float64), weight.astype(np.float64)
         sides.append(Side(match=match, cosine=cosine, weight=weight, contribution=weight * cosine))
     raw = float(sides[0].contribution.sum() + sides[1].contribution.sum())

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 
 EPSILON = 1e-5
 """Of torch's batch norm."""
@@ -32,12 +33,12 @@ class QAConvHead:
     def __post_init__(self) -> None:
         for name, weight in (("query", self.weights[0]), ("gallery", self.weights[1])):
             if weight.ndim != 1 or not weight.size or weight.dtype != np.float32 or not np.isfinite(weight).all():
-                raise ValueError(
+                raise InputError(
                     f"{name} weights must be finite float32 [L], got {weight.dtype} {list(weight.shape)}; "
                     "check the parameters of the matcher"
                 )
         if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.shift)):
-            raise ValueError(f"scale must be > 0 and shift finite, got {self.scale} and {self.shift}")
+            raise InputError(f"scale must be > 0 and shift finite, got {self.scale} and {self.shift}")
 
     @property
     def weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -49,10 +50,10 @@ class QAConvHead:
         """Return the head before training: the mean of the best matches, both ways (plain MaxSim).
 
         Raises:
-            ValueError: If there are no locations.
+            InputError: If there are no locations.
         """
         if num_locations < 1:
-            raise ValueError(f"a map needs at least one location, got {num_locations}")
+            raise InputError(f"a map needs at least one location, got {num_locations}")
         return cls(query_weight=np.full(num_locations, 1 / num_locations, np.float32))
 
     @classmethod
@@ -74,18 +75,18 @@ class QAConvHead:
             num_locations: L of the maps; ``fc.weight`` has as many entries (2.1), or twice as many (1.0).
 
         Raises:
-            ValueError: If a parameter is missing, ``fc.weight`` has another size, or g1 g2 is zero: all scores would be
+            InputError: If a parameter is missing, ``fc.weight`` has another size, or g1 g2 is zero: all scores would be
                 equal.
         """
         wanted = [f"{norm}.{name}" for norm in ("bn", "logit_bn") for name in _NORM] + ["fc.weight", "fc.bias"]
         missing = [name for name in wanted if name not in parameters]
         if missing:
-            raise ValueError(f"the matcher has no {', '.join(missing)}; got {', '.join(parameters)}")
+            raise InputError(f"the matcher has no {', '.join(missing)}; got {', '.join(parameters)}")
         values = {name: np.asarray(parameters[name], np.float64).ravel() for name in wanted}
         (g1, c1), (g2, c2) = _affine(values, "bn"), _affine(values, "logit_bn")
         weight, bias = values["fc.weight"], float(values["fc.bias"][0])
         if len(weight) not in (num_locations, 2 * num_locations):
-            raise ValueError(
+            raise InputError(
                 f"fc.weight has {len(weight)} entries; maps of {num_locations} locations need that or twice"
             )
         is_shared = len(weight) == num_locations
@@ -114,17 +115,17 @@ class QAConvHead:
         """Rebuild a head.
 
         Raises:
-            ValueError: If the values are not those of a head.
+            InputError: If the values are not those of a head.
         """
         if not isinstance(values, dict) or set(values) != {"query_weight", "gallery_weight", "scale", "shift"}:
-            raise ValueError("not a QAConv head: it has query_weight, gallery_weight, scale, shift; write it again")
+            raise InputError("not a QAConv head: it has query_weight, gallery_weight, scale, shift; write it again")
         try:
             weights = [None if (w := values[f"{side}_weight"]) is None else np.array(w, np.float32) for side in _SIDES]
             scale, shift = float(values["scale"]), float(values["shift"])
         except (TypeError, ValueError) as error:
-            raise ValueError(f"not a QAConv head ({error}); write it again") from error
+            raise InputError(f"not a QAConv head ({error}); write it again") from error
         if weights[0] is None:
-            raise ValueError("not a QAConv head: query_weight is null; write it again")
+            raise InputError("not a QAConv head: query_weight is null; write it again")
         return cls(query_weight=weights[0], gallery_weight=weights[1], scale=scale, shift=shift)
 
 
@@ -148,12 +149,12 @@ def read_head(location: str) -> QAConvHead:
     """Read a head that `write_head` wrote.
 
     Raises:
-        ValueError: If there is no such file, or it holds something else.
+        InputError: If there is no such file, or it holds something else.
     """
     location = storage.resolve(location)
     if not storage.exists(location):
-        raise ValueError(f"{location}: no such file; it should hold a QAConv head")
+        raise InputError(f"{location}: no such file; it should hold a QAConv head")
     try:
         return QAConvHead.from_json(storage.read_json(location))
     except ValueError as error:
-        raise ValueError(f"{location}: {error}") from error
+        raise InputError(f"{location}: {error}") from error

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.metrics.distances import blocks, check_features, unit_rows
 
 Kind = Literal["flat", "ivf", "hnsw"]
@@ -58,7 +59,7 @@ class GalleryIndex:
                 looks into an eighth of them, at least 8.
 
         Raises:
-            ValueError: If there are no vectors, one is zero or not finite, the kind is unknown, or there are too few
+            InputError: If there are no vectors, one is zero or not finite, the kind is unknown, or there are too few
                 vectors to train an ivf index.
         """
         check_features(feature_GD, "gallery")
@@ -86,19 +87,19 @@ class GalleryIndex:
             index may find fewer: such lists end in -inf and -1.
 
         Raises:
-            ValueError: If the queries come from another model, have another size, are zero or not finite, or k is out
+            InputError: If the queries come from another model, have another size, are zero or not finite, or k is out
                 of range.
         """
         if model_fingerprint != self.model_fingerprint:
-            raise ValueError(
+            raise InputError(
                 f"the index holds features of model {self.model_fingerprint} and the queries come from "
                 f"{model_fingerprint}; embed them with the same model"
             )
         check_features(query_QD, "query")
         if query_QD.shape[1] != self.size:
-            raise ValueError(f"queries have {query_QD.shape[1]} components and the index {self.size}")
+            raise InputError(f"queries have {query_QD.shape[1]} components and the index {self.size}")
         if not 1 <= k <= len(self):
-            raise ValueError(f"k must be 1 to {len(self)}, the images of the gallery, got {k}")
+            raise InputError(f"k must be 1 to {len(self)}, the images of the gallery, got {k}")
         if self.kind == "hnsw":
             self._index.hnsw.efSearch = max(64, 2 * k)
         similarity_QK, row_QK = self._index.search(np.ascontiguousarray(unit_rows(query_QD)), k)
@@ -109,7 +110,7 @@ class GalleryIndex:
         """Write the index as a folder, whole or not at all; an index that was there before is replaced.
 
         Raises:
-            ValueError: If the folder holds something else.
+            InputError: If the folder holds something else.
         """
         description = {
             "kind": self.kind,
@@ -128,27 +129,27 @@ class GalleryIndex:
         """Read an index that `save` wrote.
 
         Raises:
-            ValueError: If there is none, or its files do not belong together.
+            InputError: If there is none, or its files do not belong together.
         """
         location = storage.resolve(location)
         if not storage.exists(storage.join(location, DESCRIPTION_FILE)):
-            raise ValueError(f"{location}: no {DESCRIPTION_FILE} there; it should be the folder of a gallery index")
+            raise InputError(f"{location}: no {DESCRIPTION_FILE} there; it should be the folder of a gallery index")
         description = storage.read_json(storage.join(location, DESCRIPTION_FILE))
         try:
             with storage.local_copy(storage.join(location, INDEX_FILE)) as path:
                 index = faiss.read_index(path)
             found = {"size": index.d, "count": index.ntotal}
             if any(description[name] != value for name, value in found.items()):
-                raise ValueError(f"{INDEX_FILE} has {found} and {DESCRIPTION_FILE} says otherwise")
+                raise InputError(f"{INDEX_FILE} has {found} and {DESCRIPTION_FILE} says otherwise")
             kind, parameters = description["kind"], description["parameters"]
             if not isinstance(index, dict(zip(get_args(Kind), _CPU_KINDS, strict=True))[kind]):
-                raise ValueError(f"{INDEX_FILE} holds {type(index).__name__} and not the index of kind {kind}")
+                raise InputError(f"{INDEX_FILE} holds {type(index).__name__} and not the index of kind {kind}")
             return cls(
                 index, kind=kind, model_fingerprint=description["model_fingerprint"], parameters=dict(parameters)
             )
         except (RuntimeError, OSError, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(f"{location} is not a usable gallery index ({reason}); build it again") from error
+            raise InputError(f"{location} is not a usable gallery index ({reason}); build it again") from error
 
 
 _CPU_KINDS = (faiss.IndexFlat, faiss.IndexIVFFlat, faiss.IndexHNSWFlat)
@@ -165,10 +166,10 @@ def _make(kind: Kind, count: int, size: int) -> tuple[Any, dict[str, int]]:
         index.hnsw.efConstruction = HNSW_EFFORT
         return index, {"neighbours": HNSW_NEIGHBOURS, "effort": HNSW_EFFORT}
     if kind != "ivf":
-        raise ValueError(f"an index is one of {', '.join(get_args(Kind))}, got {kind}")
+        raise InputError(f"an index is one of {', '.join(get_args(Kind))}, got {kind}")
     num_cells = min(round(4 * count**0.5), count // TRAINING_POINTS)
     if num_cells < LEAST_CELLS:
-        raise ValueError(
+        raise InputError(
             f"an ivf index needs at least {LEAST_CELLS * TRAINING_POINTS} images to train on, got {count}; use flat"
         )
     index = faiss.IndexIVFFlat(faiss.IndexFlat(size, metric), size, num_cells, metric)

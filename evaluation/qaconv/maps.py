@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.features.files import read_features
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
@@ -94,22 +95,22 @@ class MapWriter:
             map_BLC: Their maps, scaled to norm 1 at each location here. A location of norm 0 stays 0: it is like none.
 
         Raises:
-            ValueError: If there are more or fewer rows than maps, a row is out of range, or maps have another shape,
+            InputError: If there are more or fewer rows than maps, a row is out of range, or maps have another shape,
                 are not finite, or are zero everywhere.
         """
         row_B = np.asarray(rows, np.int64)
         if map_BLC.shape != (len(row_B), *self._maps.shape[1:]):
-            raise ValueError(
+            raise InputError(
                 f"{len(row_B)} rows need maps [{len(row_B)}, {self._maps.shape[1]}, {self._maps.shape[2]}], "
                 f"got {list(map_BLC.shape)}"
             )
         if len(row_B) and not 0 <= row_B.min() <= row_B.max() < len(self._maps):
-            raise ValueError(f"rows must be 0 to {len(self._maps) - 1}, got {row_B.min()} to {row_B.max()}")
+            raise InputError(f"rows must be 0 to {len(self._maps) - 1}, got {row_B.min()} to {row_B.max()}")
         map_BLC = map_BLC.astype(np.float32)
         norm_BL = np.linalg.norm(map_BLC, axis=2)
         bad = np.flatnonzero(~(np.isfinite(norm_BL).all(axis=1) & norm_BL.any(axis=1)))
         if len(bad):
-            raise ValueError(f"the map of row {row_B[bad[0]]} is zero or not finite; check the model that made it")
+            raise InputError(f"the map of row {row_B[bad[0]]} is zero or not finite; check the model that made it")
         unit_BLC = (map_BLC / np.where(norm_BL > 0, norm_BL, 1)[..., None]).astype(np.float16)
         self._maps[row_B] = unit_BLC
         self.pooled[row_B] = pool(unit_BLC, height=self._shape.height, weight_L=self._weight, stripes=self._stripes)
@@ -119,11 +120,11 @@ class MapWriter:
         """Bring everything to the disk.
 
         Raises:
-            ValueError: If a row was never written.
+            InputError: If a row was never written.
         """
         if not self.is_written.all():
             missing = np.flatnonzero(~self.is_written)
-            raise ValueError(
+            raise InputError(
                 f"{len(missing)} of {len(self.is_written)} maps were never written, first row {missing[0]}"
             )
         self._maps.flush()
@@ -146,11 +147,11 @@ def map_writer(
         What takes the maps; every row must be written when the block ends.
 
     Raises:
-        ValueError: If the folder holds something else, the head has other locations, or a row was not written.
+        InputError: If the folder holds something else, the head has other locations, or a row was not written.
     """
     weight_L = (head or QAConvHead.uniform(shape.num_locations)).query_weight
     if len(weight_L) != shape.num_locations:
-        raise ValueError(f"the head has {len(weight_L)} locations and the maps {shape.height} x {shape.width}")
+        raise InputError(f"the head has {len(weight_L)} locations and the maps {shape.height} x {shape.width}")
     with storage.folder_to_publish(storage.resolve(location), replaces=FILES[2]) as folder:
         writer = MapWriter(folder, len(rows), shape, weight_L)
         yield writer
@@ -168,17 +169,17 @@ def open_maps(location: str) -> Iterator[Maps]:
     """Open a map store; one of an object store is downloaded, and removed again when the block ends.
 
     Raises:
-        ValueError: If there is none, or its files are damaged or do not belong together.
+        InputError: If there is none, or its files are damaged or do not belong together.
     """
     location = storage.resolve(location)
     missing = [name for name in FILES if not storage.exists(storage.join(location, name))]
     if missing:
-        raise ValueError(f"{location} is not a map store: it has no {', '.join(missing)}; write it again")
+        raise InputError(f"{location} is not a map store: it has no {', '.join(missing)}; write it again")
     with storage.local_copy(location) as folder:
         try:
             maps = _read(folder)
         except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
-            raise ValueError(f"{location} is not a usable map store ({error}); write it again") from error
+            raise InputError(f"{location} is not a usable map store ({error}); write it again") from error
         yield maps
 
 
@@ -190,7 +191,7 @@ def _read(folder: str) -> Maps:
     array = np.load(os.path.join(folder, FILES[0]), mmap_mode="r", allow_pickle=False)
     expected = (len(rows), shape.num_locations, shape.channels)
     if array.shape != expected or array.dtype != np.float16:
-        raise ValueError(f"{FILES[0]} is {array.dtype} {list(array.shape)} instead of float16 {list(expected)}")
+        raise InputError(f"{FILES[0]} is {array.dtype} {list(array.shape)} instead of float16 {list(expected)}")
     if set(rows.model_fingerprint) != {config["model_fingerprint"]}:
-        raise ValueError(f"{FILES[1]} names another model than {FILES[2]}")
+        raise InputError(f"{FILES[1]} names another model than {FILES[2]}")
     return Maps(array=array, rows=rows, shape=shape, model_fingerprint=config["model_fingerprint"], head=head)

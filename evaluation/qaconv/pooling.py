@@ -6,6 +6,8 @@ Shapes: N images, L locations, C channels, B images of a block, S stripes.
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 STRIPES = 4
 """On one drawn street of 12,315 gallery images (seed 0 of ``benchmarks/speed/qaconv.py``), 100 candidates gave 80.2 %
 of the true top 10 with one mean over the whole map, 98.3 % with two, 99.5 % with four and 99.1 % with eight."""
@@ -39,11 +41,11 @@ def pool(
         float32 [N, S * C], rows of norm 1.
 
     Raises:
-        ValueError: If the height or the stripes do not fit, or a map has no direction.
+        InputError: If the height or the stripes do not fit, or a map has no direction.
     """
     count, num_locations, channels = map_NLC.shape
     if len(weight_L) != num_locations or num_locations % height or not 1 <= stripes <= height:
-        raise ValueError(
+        raise InputError(
             f"maps of {num_locations} locations cannot be pooled with {len(weight_L)} weights "
             f"into {stripes} stripes of {height} rows"
         )
@@ -59,7 +61,7 @@ def pool(
     num_stripes_N = (norm_NS > 0).sum(axis=1)  # a stripe without direction stays zero
     unusable = np.flatnonzero(~(np.isfinite(norm_NS).all(axis=1) & (num_stripes_N > 0)))
     if len(unusable):
-        raise ValueError(f"map {unusable[0]} is zero or not finite; check the model that made it")
+        raise InputError(f"map {unusable[0]} is zero or not finite; check the model that made it")
     pooled_NSC /= np.where(norm_NS > 0, norm_NS, 1)[..., None]
     pooled_NSC /= np.sqrt(num_stripes_N)[:, None, None]
     return pooled_NSC.reshape(count, -1)

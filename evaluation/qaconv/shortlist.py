@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.distances import CHUNK_ENTRIES, unit_rows
 from evaluation.qaconv.head import QAConvHead
 from evaluation.qaconv.index import GalleryIndex
@@ -93,7 +94,7 @@ def shortlist_chunks(
         The rows of the chunk, and float32 [C, G]; smaller is nearer.
 
     Raises:
-        ValueError: If k is < 1, the numbers of vectors and maps differ, or the index is of another model or size.
+        InputError: If k is < 1, the numbers of vectors and maps differ, or the index is of another model or size.
     """
     _check(query_QLC, gallery_GMC, query_QD, gallery_GD, k, index)
     num_gallery = len(gallery_GMC)
@@ -122,12 +123,12 @@ def agreement(exact_QG: NDArray[np.float32], shortlisted_QG: NDArray[np.float32]
         top: Images compared, 1 to G.
 
     Raises:
-        ValueError: If the shapes differ, there are no queries, or ``top`` is out of range.
+        InputError: If the shapes differ, there are no queries, or ``top`` is out of range.
     """
     if exact_QG.shape != shortlisted_QG.shape or not len(exact_QG):
-        raise ValueError(f"distances of the same queries are needed, got {exact_QG.shape} and {shortlisted_QG.shape}")
+        raise InputError(f"distances of the same queries are needed, got {exact_QG.shape} and {shortlisted_QG.shape}")
     if not 1 <= top <= exact_QG.shape[1]:
-        raise ValueError(f"top must be 1 to {exact_QG.shape[1]}, the images of the gallery, got {top}")
+        raise InputError(f"top must be 1 to {exact_QG.shape[1]}, the images of the gallery, got {top}")
     nearest = [np.argsort(distance, axis=1, kind="stable")[:, :top] for distance in (exact_QG, shortlisted_QG)]
     shared = [len(np.intersect1d(ours, theirs)) for ours, theirs in zip(*nearest, strict=True)]
     return float(np.mean(shared)) / top
@@ -157,9 +158,9 @@ def _check(
     index: GalleryIndex | None,
 ) -> None:
     if k < 1:
-        raise ValueError(f"a shortlist needs k >= 1, got {k}")
+        raise InputError(f"a shortlist needs k >= 1, got {k}")
     for name, maps, vectors in (("query", query_QLC, query_QD), ("gallery", gallery_GMC, gallery_GD)):
         if len(maps) != len(vectors):
-            raise ValueError(f"{len(maps)} {name} maps need as many vectors, got {len(vectors)}")
+            raise InputError(f"{len(maps)} {name} maps need as many vectors, got {len(vectors)}")
     if index is not None and len(index) != len(gallery_GMC):
-        raise ValueError(f"the index holds {len(index)} images and the gallery {len(gallery_GMC)}; build it again")
+        raise InputError(f"the index holds {len(index)} images and the gallery {len(gallery_GMC)}; build it again")

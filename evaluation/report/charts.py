@@ -10,6 +10,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, told apart by colour-blind people; without black and yellow, lost on dark or light pages."""
 
@@ -40,13 +42,13 @@ def line_chart(
         x_ticks: The labelled values of x; chosen from the values unless given.
 
     Raises:
-        ValueError: If there are no lines, too many to tell apart, or x and y differ in length.
+        InputError: If there are no lines, too many to tell apart, or x and y differ in length.
     """
     _check_number(series, "lines")
     figure, axes = _blank(x_label, y_label, y_is_percent)
     for number, (name, (x, y)) in enumerate(series.items()):
         if len(x) != len(y):
-            raise ValueError(f"line {name!r} has {len(x)} x values and {len(y)} y values; give equally many")
+            raise InputError(f"line {name!r} has {len(x)} x values and {len(y)} y values; give equally many")
         axes.plot(
             list(x),
             list(y),
@@ -76,7 +78,7 @@ def bar_chart(values: Mapping[str, float], *, y_label: str, y_is_percent: bool =
         y_is_percent: Whether heights are fractions of 1, to be labelled in percent.
 
     Raises:
-        ValueError: If there are no bars, or too many to tell apart.
+        InputError: If there are no bars, or too many to tell apart.
     """
     _check_number(values, "bars")
     figure, axes = _blank("", y_label, y_is_percent)
@@ -95,10 +97,10 @@ def cmc_chart(cmc: Mapping[str, Sequence[float]], *, length: int = 20) -> str:
         length: Ranks to show, >= 1.
 
     Raises:
-        ValueError: If there are no curves or too many to tell apart, one is empty, or length is < 1.
+        InputError: If there are no curves or too many to tell apart, one is empty, or length is < 1.
     """
     if length < 1 or any(len(curve) == 0 for curve in cmc.values()):
-        raise ValueError(f"curves need a rank each and a length >= 1, got {length} for {', '.join(cmc)}")
+        raise InputError(f"curves need a rank each and a length >= 1, got {length} for {', '.join(cmc)}")
     lines = {name: (range(1, len(curve[:length]) + 1), curve[:length]) for name, curve in cmc.items()}
     values = [value for _, y in lines.values() for value in y] or [0.0]
     y_range = max(0.0, min(values) - 0.05), min(1.005, max(values) + 0.05)  # no label above 100 %
@@ -123,11 +125,11 @@ def distance_distribution_chart(
         threshold: A distance to mark, such as that of equal error.
 
     Raises:
-        ValueError: If one of them is empty, or a distance is not finite.
+        InputError: If one of them is empty, or a distance is not finite.
     """
     everything = np.concatenate([same, different])
     if len(same) == 0 or len(different) == 0 or not np.isfinite(everything).all():
-        raise ValueError(f"both distributions need finite distances, got {len(same)} and {len(different)} distances")
+        raise InputError(f"both distributions need finite distances, got {len(same)} and {len(different)} distances")
     edges = np.histogram_bin_edges(everything, _NUM_BINS)
     figure, axes = _blank("squared distance of unit features", "density", y_is_percent=False)
     kinds = ((same, "same identity, two cameras", 0.3, ""), (different, "different identities", 0, "////"))
@@ -154,10 +156,10 @@ def scatter_chart(xy: NDArray[np.floating], label: NDArray[np.integer], *, label
         label_name: What a label is; the legend says it.
 
     Raises:
-        ValueError: If there is no point, a point is not finite, or there are not as many labels.
+        InputError: If there is no point, a point is not finite, or there are not as many labels.
     """
     if xy.shape != (len(label), 2) or len(label) == 0 or not np.isfinite(xy).all():
-        raise ValueError(f"points must be finite [N, 2] with N labels, got {list(xy.shape)} and {len(label)} labels")
+        raise InputError(f"points must be finite [N, 2] with N labels, got {list(xy.shape)} and {len(label)} labels")
     labels, counts = np.unique(label[label >= 1], return_counts=True)
     shown = np.sort(labels[np.argsort(-counts, kind="stable")[: 2 * len(PALETTE)]])
     figure, axes = _blank("", "", y_is_percent=False, height=4.6)
@@ -191,11 +193,11 @@ def heat_map(
         y_label: What the rows are.
 
     Raises:
-        ValueError: If labels do not fit the values, there are too many to read, or no value is known.
+        InputError: If labels do not fit the values, there are too many to read, or no value is known.
     """
     wanted = (len(row_labels), len(column_labels))
     if values.shape != wanted or max(wanted) > 2 * len(PALETTE) or np.isnan(values).all():
-        raise ValueError(f"a heat map needs values {list(wanted)} as labelled, <= 12 each way, got {values.tolist()}")
+        raise InputError(f"a heat map needs values {list(wanted)} as labelled, <= 12 each way, got {values.tolist()}")
     figure, axes = _blank(x_label, y_label, y_is_percent=False, height=1.2 + 0.42 * len(values))
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
@@ -213,7 +215,7 @@ def heat_map(
 
 def _check_number(things: Mapping[str, object], what: str) -> None:
     if not 1 <= len(things) <= len(PALETTE):
-        raise ValueError(f"a chart shows 1 to {len(PALETTE)} {what}, got {len(things)}; split it into several charts")
+        raise InputError(f"a chart shows 1 to {len(PALETTE)} {what}, got {len(things)}; split it into several charts")
 
 
 def _blank(x_label: str, y_label: str, y_is_percent: bool, height: float = 3.6) -> tuple[Figure, Axes]:

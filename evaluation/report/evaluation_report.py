@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.metrics.bootstrap import paired_differences
 from evaluation.metrics.distances import Chunks
 from evaluation.metrics.protocols import find_protocol
@@ -38,7 +39,7 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         if self.queries < 0 or self.length < 1:
-            raise ValueError(f"queries must be >= 0 and length >= 1, got {self.queries} and {self.length}")
+            raise InputError(f"queries must be >= 0 and length >= 1, got {self.queries} and {self.length}")
 
 
 def report_rankings(
@@ -59,7 +60,7 @@ def report_rankings(
         The scores, in the order of the files.
 
     Raises:
-        ValueError: If a file cannot be used, or they are of different images.
+        InputError: If a file cannot be used, or they are of different images.
     """
     protocol, matching = find_protocol(scoring.protocol), scoring.matching
     ranking, bootstrap = scoring.ranking, scoring.bootstrap

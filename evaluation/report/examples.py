@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cluster.errors import InputError
 from evaluation.datasets.images import read_image
 from evaluation.features.table import Features
 from evaluation.metrics.distances import distance_chunks
@@ -43,11 +44,11 @@ def show_rankings(
         length: Gallery images per query and method.
 
     Raises:
-        ValueError: If the methods saw different images, or an image cannot be read.
+        InputError: If the methods saw different images, or an image cannot be read.
     """
     first, *others = methods.values()
     if any(not np.array_equal(first.path, other.path) for other in others):
-        raise ValueError(f"the features of {', '.join(methods)} are of different images; embed one dataset with each")
+        raise InputError(f"the features of {', '.join(methods)} are of different images; embed one dataset with each")
     rows = np.asarray(query_rows, np.int64)
     problems = {name: make_problem(features, MARKET) for name, features in methods.items()}
     lists = {}
@@ -71,7 +72,7 @@ def show_lists(
         caption: What to know about the choice of queries.
 
     Raises:
-        ValueError: If an image cannot be read.
+        InputError: If an image cannot be read.
     """
     queries = tuple(
         RankedQuery(

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.qaconv.explanation import Explanation, Match, mutual_matches
 from evaluation.report.match_lines import GAP_COLOUR, OUTLINE_COLOUR, draw_line, line_colour
 
@@ -59,14 +60,14 @@ def draw_explanation(
         RGB, uint8, at least `LEAST_WIDTH_PIXELS` wide.
 
     Raises:
-        ValueError: If the explanation has another number of locations, or num_lines < 1.
+        InputError: If the explanation has another number of locations, or num_lines < 1.
     """
     sides = explanation.query, explanation.gallery
     if num_lines < 1:
-        raise ValueError(f"num_lines must be >= 1, got {num_lines}")
+        raise InputError(f"num_lines must be >= 1, got {num_lines}")
     if any(len(side.match) != height * width for side in sides):
         found = " and ".join(str(len(side.match)) for side in sides)
-        raise ValueError(f"the {height} x {width} map has {height * width} locations and the explanation {found}")
+        raise InputError(f"the {height} x {width} map has {height * width} locations and the explanation {found}")
     layout = _plan(height, width)
     picture = np.full((layout.height, layout.width, 3), GAP_COLOUR, np.uint8)
     shares = [(side.contribution / (explanation.total or 1)).reshape(height, width) for side in sides]

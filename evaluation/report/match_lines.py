@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 PICTURE_HEIGHT_PIXELS = 384
 """Both images are drawn this tall: larger than a crop, so that lines and what they join can be seen."""
 GAP_PIXELS = 40
@@ -52,7 +54,7 @@ def draw_matches(
         RGB, uint8, `PICTURE_HEIGHT_PIXELS` tall.
 
     Raises:
-        ValueError: If the arrays do not hold height x width locations, a location lies outside the map, or a similarity
+        InputError: If the arrays do not hold height x width locations, a location lies outside the map, or a similarity
             is not finite.
     """
     _check(best_L, similarity_L, back_L, height, width, num_lines)
@@ -96,15 +98,15 @@ def _check(
     num_lines: int,
 ) -> None:
     if num_lines < 1:
-        raise ValueError(f"num_lines must be >= 1, got {num_lines}")
+        raise InputError(f"num_lines must be >= 1, got {num_lines}")
     for name, values in (("best_L", best_L), ("similarity_L", similarity_L), ("back_L", back_L)):
         if values is not None and values.shape != (height * width,):
-            raise ValueError(f"{name} must hold the {height} x {width} locations of the map, got {list(values.shape)}")
+            raise InputError(f"{name} must hold the {height} x {width} locations of the map, got {list(values.shape)}")
     if not np.isfinite(similarity_L).all():
-        raise ValueError("similarity_L must be finite; check the maps that were compared")
+        raise InputError("similarity_L must be finite; check the maps that were compared")
     for name, values in (("best_L", best_L), ("back_L", back_L)):
         if values is not None and (values.min() < 0 or values.max() >= height * width):
-            raise ValueError(
+            raise InputError(
                 f"{name} names locations {values.min()} to {values.max()}, but the {height} x {width} map has "
                 f"0 to {height * width - 1}"
             )

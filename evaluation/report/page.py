@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.images import encode_jpeg
 
 CROP_HEIGHT_PIXELS = 192
@@ -68,7 +69,7 @@ class Table:
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
-                raise ValueError(
+                raise InputError(
                     f"table {self.heading!r}: row {number} has {len(row)} cells for {len(self.columns)} columns"
                 )
 
@@ -116,7 +117,7 @@ class Ranking:
 
     def __post_init__(self) -> None:
         if len(self.gallery) != len(self.is_right):
-            raise ValueError(f"{self.method}: {len(self.gallery)} images and {len(self.is_right)} marks; give as many")
+            raise InputError(f"{self.method}: {len(self.gallery)} images and {len(self.is_right)} marks; give as many")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

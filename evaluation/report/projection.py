@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from cluster.errors import InputError
 from evaluation.metrics.distances import check_features, unit_rows
 
 FEWEST = 5
@@ -37,11 +38,11 @@ def project(
         The rows that were chosen, ascending, [M]; and their places, float32 [M, 2].
 
     Raises:
-        ValueError: If there are too few images, a feature is zero or not finite, or the method is not installed.
+        InputError: If there are too few images, a feature is zero or not finite, or the method is not installed.
     """
     check_features(feature_ND, "projected")
     if min(len(feature_ND), max_images) < FEWEST or feature_ND.shape[1] < 2:
-        raise ValueError(
+        raise InputError(
             f"a projection needs at least {FEWEST} images of 2 components, got {list(feature_ND.shape)} "
             f"with max_images {max_images}"
         )
@@ -62,5 +63,5 @@ def _umap(unit_MD: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     try:
         umap = importlib.import_module("umap")
     except ModuleNotFoundError as error:
-        raise ValueError("UMAP is not installed; pip install umap-learn, or choose tsne") from error
+        raise InputError("UMAP is not installed; pip install umap-learn, or choose tsne") from error
     return umap.UMAP(n_neighbors=min(15, len(unit_MD) - 1), random_state=seed, n_jobs=1).fit_transform(unit_MD)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from cluster.errors import InputError
 from evaluation.features.table import Features
 from evaluation.metrics.bootstrap import Difference
 from evaluation.scoring.problem import Problem
@@ -18,7 +19,7 @@ def align(problem: Problem, reference: Problem) -> Problem:
     Images are joined by their paths; where paths are not all different, by their order.
 
     Raises:
-        ValueError: If the images, their identities or cameras differ: the scores would be of different tasks.
+        InputError: If the images, their identities or cameras differ: the scores would be of different tasks.
     """
     query_rows = _joined(reference.query, problem.query, problem.query_rows, "query")
     gallery_rows = _joined(reference.gallery, problem.gallery, problem.gallery_rows, "gallery")
@@ -34,13 +35,13 @@ def align(problem: Problem, reference: Problem) -> Problem:
 def _joined(wanted: Features, others: Features, other_rows: NDArray[np.int64], what: str) -> NDArray[np.int64]:
     """Return those of the other rows that hold the wanted images, in their order."""
     if len(wanted) != len(others):
-        raise ValueError(f"{len(wanted)} {what} images against {len(others)}; compare features of the same split")
+        raise InputError(f"{len(wanted)} {what} images against {len(others)}; compare features of the same split")
     order = np.arange(len(others))
     if len(set(wanted.path)) == len(wanted):
         row_of = {path: row for row, path in enumerate(others.path)}
         missing = [path for path in wanted.path if path not in row_of]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"{len(missing)} {what} images are in one file only, the first {missing[0]}; "
                 "compare features of the same split"
             )
@@ -48,7 +49,7 @@ def _joined(wanted: Features, others: Features, other_rows: NDArray[np.int64], w
     for name in ("identity", "camera"):
         differs = np.flatnonzero(getattr(wanted, name) != getattr(others, name)[order])
         if len(differs):
-            raise ValueError(
+            raise InputError(
                 f"{len(differs)} {what} images have another {name} in the other file, the first "
                 f"{wanted.path[differs[0]]}; compare features of the same split"
             )

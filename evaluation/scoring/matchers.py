@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cluster.errors import InputError
 from evaluation.features.files import maps_location
 from evaluation.scoring.problem import Problem
 from evaluation.scoring.ranking import CosineMatcher, Matcher
@@ -30,9 +31,9 @@ class MatchingConfig:
 
     def __post_init__(self) -> None:
         if self.shortlist < 1:
-            raise ValueError(f"shortlist must be >= 1, got {self.shortlist}")
+            raise InputError(f"shortlist must be >= 1, got {self.shortlist}")
         if self.device == "cuda" and not _has_gpu():
-            raise ValueError("device cuda was asked for and there is no GPU; leave --device out")
+            raise InputError("device cuda was asked for and there is no GPU; leave --device out")
 
 
 @contextlib.contextmanager
@@ -45,7 +46,7 @@ def open_matcher(problem: Problem, locations: Sequence[str], config: MatchingCon
         config: Which matcher.
 
     Raises:
-        ValueError: If there are no maps, or they are of other images or another model.
+        InputError: If there are no maps, or they are of other images or another model.
     """
     device = ("cuda" if _has_gpu() else "cpu") if config.device == "auto" else config.device
     k = None if config.exact else config.shortlist

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.features.files import read_features
 from evaluation.features.table import Features, concatenate
 from evaluation.metrics.counting import JUNK_IDENTITY, Labels
@@ -40,19 +41,19 @@ def read_problem(locations: Sequence[str], protocol: Protocol) -> Problem:
     """Read features files: one, or under ``joint`` one of each dataset.
 
     Raises:
-        ValueError: If a file is missing or wrong, lacks queries or a gallery, models are mixed, or the number of files
+        InputError: If a file is missing or wrong, lacks queries or a gallery, models are mixed, or the number of files
             is not what the protocol wants.
     """
     if not locations:
-        raise ValueError("give at least one features file; write one with: python -m evaluation embed")
+        raise InputError("give at least one features file; write one with: python -m evaluation embed")
     if (protocol.name == "joint") != (len(locations) > 1):
         wants = "the files of several datasets" if protocol.name == "joint" else "one file"
-        raise ValueError(f"the {protocol.name} protocol scores {wants}, got {len(locations)}; see --protocol joint")
+        raise InputError(f"the {protocol.name} protocol scores {wants}, got {len(locations)}; see --protocol joint")
     tables = [read_features(location) for location in locations]
     try:
         return make_problem(tables[0] if len(tables) == 1 else keep_apart(tables), protocol)
     except ValueError as error:
-        raise ValueError(f"{', '.join(locations)}: {error}") from error
+        raise InputError(f"{', '.join(locations)}: {error}") from error
 
 
 def make_problem(images: Features, protocol: Protocol, *, declared: Collection[str] = ()) -> Problem:
@@ -64,7 +65,7 @@ def make_problem(images: Features, protocol: Protocol, *, declared: Collection[s
         declared: Fingerprints of models that were trained to be compatible: features of theirs may be mixed.
 
     Raises:
-        ValueError: If queries or a gallery are missing, or models are mixed of which one is not declared.
+        InputError: If queries or a gallery are missing, or models are mixed of which one is not declared.
     """
     if protocol.gallery == "one-of-all-per-identity":
         query_rows = gallery_rows = images.rows_of(*(split for split in ("query", "gallery") if split in images.split))
@@ -73,7 +74,7 @@ def make_problem(images: Features, protocol: Protocol, *, declared: Collection[s
     query, gallery = images.take(query_rows), images.take(gallery_rows)
     models = sorted({*query.model_fingerprint, *gallery.model_fingerprint})
     if len(models) > 1 and not set(models) <= set(declared):
-        raise ValueError(
+        raise InputError(
             f"the features come from {len(models)} models ({', '.join(models)}), which cannot be compared; "
             "embed all images with one model, or name all of these in make_problem(declared=...) if they were trained "
             "to be compatible (see python -m evaluation compatibility --help)"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cluster import storage
 from cluster.console import meter
+from cluster.errors import InputError
 from evaluation.metrics.distances import Chunks
 from evaluation.qaconv.correspondences import Correspondences, correspondences
 from evaluation.qaconv.head import QAConvHead, read_head
@@ -34,11 +35,11 @@ def open_qaconv(
         k: Candidates of each query; None compares all pairs.
 
     Raises:
-        ValueError: If there are no maps, or they are of other images or another model.
+        InputError: If there are no maps, or they are of other images or another model.
     """
     for location in locations:
         if not storage.exists(location):
-            raise ValueError(f"there are no feature maps {location}; embed with --maps to have them")
+            raise InputError(f"there are no feature maps {location}; embed with --maps to have them")
     with contextlib.ExitStack() as stack:
         stores = [stack.enter_context(open_maps(location)) for location in locations]
         chosen = read_head(head) if head else stores[0].head
@@ -85,11 +86,11 @@ def _join(problem: Problem, stores: Sequence[Maps], locations: Sequence[str]) ->
         first += len(store)
         for name in ("path", "split", "model_fingerprint"):
             if not np.array_equal(getattr(images, name)[rows], getattr(store.rows, name)):
-                raise ValueError(f"{location} differs from the features in {name}; write both with one call of embed")
+                raise InputError(f"{location} differs from the features in {name}; write both with one call of embed")
         if store.shape != stores[0].shape:
-            raise ValueError(f"maps of {location} are {store.shape} and others {stores[0].shape}; use one model")
+            raise InputError(f"maps of {location} are {store.shape} and others {stores[0].shape}; use one model")
     if first != len(images):
-        raise ValueError(f"there are {first:,} maps of {len(images):,} images; write both with one call of embed")
+        raise InputError(f"there are {first:,} maps of {len(images):,} images; write both with one call of embed")
     return JoinedMaps(stores, np.arange(first))
 
 

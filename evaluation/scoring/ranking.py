@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.console import meter
+from cluster.errors import InputError
 from evaluation.features.table import Features
 from evaluation.metrics.distances import Chunks, distance_chunks
 from evaluation.scoring.problem import Problem
@@ -103,10 +104,10 @@ def rank(problem: Problem, matcher: Matcher, config: RankingConfig) -> Chunks:
     """Yield distances of queries to the gallery.
 
     Raises:
-        ValueError: If what is asked for does not go with the protocol, or times are missing.
+        InputError: If what is asked for does not go with the protocol, or times are missing.
     """
     if (config.rerank or config.tlift) and problem.protocol.gallery == "one-of-all-per-identity":
-        raise ValueError(
+        raise InputError(
             f"{problem.protocol.name} draws its galleries itself; re-ranking and TLift need one gallery: "
             "leave --rerank and --tlift out"
         )

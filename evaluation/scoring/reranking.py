@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.distances import Chunks
 
 ROWS_AT_ONCE = 256
@@ -63,12 +64,12 @@ def rerank(
         The queries of the chunk, and float32 [C, G] in 0 to 1; smaller is nearer.
 
     Raises:
-        ValueError: If a number is out of range, or a distance is negative or not finite.
+        InputError: If a number is out of range, or a distance is negative or not finite.
     """
     if not 0 < num_queries < num_images:
-        raise ValueError(f"re-ranking needs queries and a gallery, got {num_queries} of {num_images} images")
+        raise InputError(f"re-ranking needs queries and a gallery, got {num_queries} of {num_images} images")
     if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
-        raise ValueError(f"k1 and k2 must be >= 1 and the weight 0 to 1, got {k1}, {k2} and {weight}")
+        raise InputError(f"k1 and k2 must be >= 1 and the weight 0 to 1, got {k1}, {k2} and {weight}")
     return _rerank(all_pairs, num_queries, num_images, min(k1, num_images - 1), min(k2, num_images), weight)
 
 
@@ -102,11 +103,11 @@ def _neighbours(chunks: Chunks, num_images: int, num_nearest: int) -> tuple[NDAr
     done = 0
     for rows, distance_CN in chunks:
         if rows.start != done or distance_CN.shape != (rows.stop - rows.start, num_images):
-            raise ValueError(f"distances {list(distance_CN.shape)} of images {rows} do not fit {num_images} images")
+            raise InputError(f"distances {list(distance_CN.shape)} of images {rows} do not fit {num_images} images")
         for first in range(0, len(distance_CN), ROWS_AT_ONCE):
             part_CN = np.ascontiguousarray(distance_CN[first : first + ROWS_AT_ONCE], np.float32) + np.float32(0)
             if not (np.isfinite(part_CN).all() and (part_CN >= 0).all()):
-                raise ValueError(
+                raise InputError(
                     "a distance is negative or not finite; re-ranking takes squared Euclidean ones, or 0 to 1"
                 )
             here = slice(done + first, done + first + len(part_CN))
@@ -119,7 +120,7 @@ def _neighbours(chunks: Chunks, num_images: int, num_nearest: int) -> tuple[NDAr
             )  # of images all alike: 0 / tiny
         done = rows.stop
     if done != num_images:
-        raise ValueError(f"there are distances of {done} images and not of {num_images}")
+        raise InputError(f"there are distances of {done} images and not of {num_images}")
     return neighbour_NK, largest_N
 
 

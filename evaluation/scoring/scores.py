@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from cluster.errors import InputError
 from evaluation.features.table import Features
 from evaluation.metrics.bootstrap import Interval, confidence_intervals
 from evaluation.metrics.protocols import MARKET
@@ -29,7 +30,7 @@ class BootstrapConfig:
 
     def __post_init__(self) -> None:
         if self.resamples < 0:
-            raise ValueError(f"resamples must be >= 0, got {self.resamples}")
+            raise InputError(f"resamples must be >= 0, got {self.resamples}")
 
 
 def score(
@@ -48,7 +49,7 @@ def score(
         seed: Of the galleries that a protocol draws.
 
     Raises:
-        ValueError: If queries or a gallery are missing, models are mixed, or no query has a match.
+        InputError: If queries or a gallery are missing, models are mixed, or no query has a match.
     """
     problem = features if isinstance(features, Problem) else make_problem(features, MARKET)
     chunks = rank(problem, matcher or CosineMatcher(problem.images), ranking)

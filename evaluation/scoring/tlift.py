@@ -19,6 +19,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 CHUNK_ENTRIES = 4_000_000
 """Weights of time differences held at a time: 32 MB, and a few times that on the way."""
 
@@ -85,7 +87,7 @@ def tlift(
         [Q, G], of the type of the similarities, 0 to 1 + alpha.
 
     Raises:
-        ValueError: If shapes disagree, a similarity is not in 0 to 1, a time is unknown, or a number is out of range.
+        InputError: If shapes disagree, a similarity is not in 0 to 1, a time is unknown, or a number is out of range.
     """
     _check_numbers(tau, sigma, num_pivots, alpha, pivots)
     parts = [Neighbours(similarity=similarity_QG, camera=query_camera_Q, seconds=query_seconds_Q)]
@@ -190,12 +192,12 @@ def _mean_nearness(count: sp.csr_array, seconds_B: NDArray[np.float64], sigma: f
 
 def _check_numbers(tau: float, sigma: float, num_pivots: int, alpha: float, pivots: str) -> None:
     if not (tau > 0 and sigma > 0 and num_pivots >= 1 and num_pivots == int(num_pivots) and 0 <= alpha < np.inf):
-        raise ValueError(
+        raise InputError(
             "tau and sigma must be > 0 s, num_pivots a whole number >= 1 and alpha >= 0, "
             f"got {tau}, {sigma}, {num_pivots}, {alpha}"
         )
     if pivots not in ("multiset", "set"):
-        raise ValueError(f"pivots must be multiset or set, got {pivots}")
+        raise InputError(f"pivots must be multiset or set, got {pivots}")
 
 
 def _check(
@@ -203,22 +205,22 @@ def _check(
 ) -> None:
     shape = (len(part.camera), len(gallery_camera_G))
     if part.similarity.shape != shape or len(part.seconds) != shape[0] or len(gallery_seconds_G) != shape[1]:
-        raise ValueError(
+        raise InputError(
             f"{name} similarities {list(part.similarity.shape)} need as many cameras and times, got {shape[0]} and "
             f"{len(part.seconds)}, and of the gallery {shape[1]} and {len(gallery_seconds_G)}"
         )
     if not shape[0] or not shape[1]:
-        raise ValueError(f"TLift needs at least one {name} and one gallery image, got {list(shape)}")
+        raise InputError(f"TLift needs at least one {name} and one gallery image, got {list(shape)}")
     if not np.issubdtype(part.similarity.dtype, np.floating):
-        raise ValueError(f"{name} similarities must be floats, got {part.similarity.dtype}")
+        raise InputError(f"{name} similarities must be floats, got {part.similarity.dtype}")
     if not ((part.similarity >= 0) & (part.similarity <= 1)).all():
-        raise ValueError(
+        raise InputError(
             f"TLift needs {name} similarities in [0, 1], got {part.similarity.min():.3g} to "
             f"{part.similarity.max():.3g}; give (1 + cosine) / 2, or sigmoid(score / 10) of QAConv"
         )
     for what, seconds in ((name, part.seconds), ("gallery", gallery_seconds_G)):
         num_unknown = int((~np.isfinite(seconds)).sum())
         if num_unknown:
-            raise ValueError(
+            raise InputError(
                 f"{num_unknown} of {len(seconds)} {what} images have no time; TLift needs time_seconds of every image"
             )

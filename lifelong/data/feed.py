@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.images import decode_image, read_image
 from lifelong.data.samplers import make_draws
 from lifelong.memory.store import Exemplars
@@ -97,7 +98,7 @@ class Feed:
 def _decoded(memory: Exemplars, row: int) -> NDArray[np.uint8]:
     image = decode_image(cast("bytes", memory.image[row]))
     if image is None:
-        raise ValueError(f"the memory's copy of {memory.path[row]} is no image; restore the memory")
+        raise InputError(f"the memory's copy of {memory.path[row]} is no image; restore the memory")
     return image
 
 

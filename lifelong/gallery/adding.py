@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.features.table import Features
 from evaluation.metrics.distances import check_features, unit_rows
 from lifelong.gallery import journal, shards
@@ -41,7 +42,7 @@ def add(location: str, features: Features, *, source: str, again: bool) -> AddRe
             return newest  # another process had the same rows
         for shard in written:
             if not storage.exists(place := shards.file_of(location, shard.name)):
-                raise ValueError(f"{place} was removed as an orphan while features were added; add them again")
+                raise InputError(f"{place} was removed as an orphan while features were added; add them again")
         return with_shards(newest, written)
 
     manifest = journal.change(location, append)
@@ -58,14 +59,14 @@ def _checked(features: Features, manifest: Manifest) -> Features:
     """Return the rows to store."""
     manifest.require_declared(set(features.model_fingerprint), "features")
     if features.feature.shape[1] != manifest.size:
-        raise ValueError(
+        raise InputError(
             f"features have {features.feature.shape[1]} components and the gallery {manifest.size}; "
             "use a model with its embedding size, or make another gallery"
         )
     check_features(features.feature, "gallery")
     kept = np.flatnonzero(features.identity >= 0)
     if not len(kept):
-        raise ValueError(f"all {len(features)} images are junk (identity -1), which is not stored; label some")
+        raise InputError(f"all {len(features)} images are junk (identity -1), which is not stored; label some")
     return features.take(kept)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cluster import storage
 from cluster.console import command, console, print_result
+from cluster.errors import InputError
 from evaluation.features.files import read_features
 from evaluation.features.table import Features
 from lifelong.gallery.compaction import ORPHAN_SECONDS
@@ -103,7 +104,7 @@ def search(
     found = _rows(queries, (split,))
     models = sorted(set(found.model_fingerprint))
     if len(models) > 1:
-        raise ValueError(f"{queries} has queries of {len(models)} models, {', '.join(models)}; give one file for each")
+        raise InputError(f"{queries} has queries of {len(models)} models, {', '.join(models)}; give one file for each")
     hits = opened.search(found.feature, k, model_fingerprint=models[0], kind=index)
     table = hits_table(found, hits)
     if out:
@@ -176,7 +177,7 @@ def _rows(location: str, splits: tuple[str, ...]) -> Features:
     try:
         return found.select(*splits)
     except ValueError as error:
-        raise ValueError(f"{location}: {error}") from error
+        raise InputError(f"{location}: {error}") from error
 
 
 def _print_stats(location: str, found: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from lifelong.gallery import journal, shards
 from lifelong.gallery.manifest import Manifest, Shard, with_replaced
 from lifelong.gallery.verification import orphans_of
@@ -51,7 +52,7 @@ def compact(location: str, *, orphan_seconds: float) -> Compaction:
 
         def swap(newest: Manifest) -> Manifest:
             if not replaced.keys() <= {shard.name for shard in newest.shards}:
-                raise ValueError(f"{location} is being compacted by another process; let it end, then try again")
+                raise InputError(f"{location} is being compacted by another process; let it end, then try again")
             return with_replaced(newest, replaced, done)
 
         manifest = journal.change(location, swap)

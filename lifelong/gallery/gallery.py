@@ -21,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.features.table import Features, concatenate
 from lifelong.gallery import journal, shards
 from lifelong.gallery.adding import AddResult, add
@@ -52,13 +53,13 @@ class Gallery:
             cache: See `open`.
 
         Raises:
-            ValueError: If there is one, or other files, or an argument is unusable.
+            InputError: If there is one, or other files, or an argument is unusable.
         """
         location = storage.resolve(location)
         if size < 1:
-            raise ValueError(f"the size of a feature must be >= 1, got {size}")
+            raise InputError(f"the size of a feature must be >= 1, got {size}")
         if not cls.exists(location) and storage.list_files(location):
-            raise ValueError(f"{location} holds other files and no gallery; give an empty DIR")
+            raise InputError(f"{location} holds other files and no gallery; give an empty DIR")
         first = with_model(journal.blank(size), model_fingerprint, note)
         journal.create_first(location, first)
         return cls.open(location, cache=cache)
@@ -72,7 +73,7 @@ class Gallery:
             cache: Local folder of the index; inside a local gallery, or below ``~/.cache``, unless given.
 
         Raises:
-            ValueError: If there is none.
+            InputError: If there is none.
         """
         location = storage.resolve(location)
         return cls(location, journal.read_newest(location).size, storage.resolve(cache or _cache_of(location)))
@@ -91,7 +92,7 @@ class Gallery:
         """Declare a model compatible with all that is stored, normally after it was promoted.
 
         Raises:
-            ValueError: If the fingerprint says nothing.
+            InputError: If the fingerprint says nothing.
         """
         journal.change(self.location, lambda manifest: with_model(manifest, model_fingerprint, note))
 
@@ -106,7 +107,7 @@ class Gallery:
             again: Whether to store the same rows once more.
 
         Raises:
-            ValueError: If a model is not declared, the size differs, a feature is zero, or all images are junk.
+            InputError: If a model is not declared, the size differs, a feature is zero, or all images are junk.
         """
         return add(self.location, features, source=source, again=again)
 
@@ -117,7 +118,7 @@ class Gallery:
             How many images.
 
         Raises:
-            ValueError: If nobody has that identity.
+            InputError: If nobody has that identity.
         """
         count = 0
 
@@ -125,7 +126,7 @@ class Gallery:
             nonlocal count
             items = self._items_of(identity, manifest)
             if not items:
-                raise ValueError(f"{self.location} has no images of identity {identity}; nothing was deleted")
+                raise InputError(f"{self.location} has no images of identity {identity}; nothing was deleted")
             count = len(items)
             stone = Tombstone(identity=identity, items=items, deleted=now(), reason=reason)
             return replace(manifest, tombstones=(*manifest.tombstones, stone))
@@ -151,7 +152,7 @@ class Gallery:
         """Check every byte against the manifest, and count.
 
         Raises:
-            ValueError: If something is wrong; names all of it.
+            InputError: If something is wrong; names all of it.
         """
 
         def count(manifest: Manifest) -> Stats:
@@ -176,7 +177,7 @@ class Gallery:
             kind: See `lifelong.gallery.searcher.Kind`.
 
         Raises:
-            ValueError: If the model is not declared, or the queries or k are unusable.
+            InputError: If the model is not declared, or the queries or k are unusable.
         """
         return self._searcher.search(query_QD, k, model_fingerprint=model_fingerprint, kind=kind)
 
@@ -184,7 +185,7 @@ class Gallery:
         """Read all items, or those of one model, as split ``gallery``.
 
         Raises:
-            ValueError: If there are none.
+            InputError: If there are none.
         """
         return journal.with_newest(self.location, lambda manifest: self._features(manifest, model_fingerprint))
 
@@ -200,7 +201,7 @@ class Gallery:
                     parts += shards.features_of(batch, self.size)
         if not parts:
             of_model = "" if model_fingerprint is None else f" of model {model_fingerprint}"
-            raise ValueError(f"{self.location} holds no images{of_model}; it has {', '.join(manifest.fingerprints)}")
+            raise InputError(f"{self.location} holds no images{of_model}; it has {', '.join(manifest.fingerprints)}")
         return concatenate(parts)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.console import meter
+from cluster.errors import InputError
 from lifelong.gallery.manifest import FORMAT, Manifest, Shard
 from lifelong.gallery.shards import is_among, matrix_of, read_blocks
 
@@ -71,11 +72,11 @@ class VectorIndex:
         """Bring the cache and what is in memory up to a manifest.
 
         Raises:
-            ValueError: If there are too few items.
+            InputError: If there are too few items.
         """
         if num_cells(manifest.num_items) < LEAST_CELLS:
             least = LEAST_CELLS * TRAINING_POINTS
-            raise ValueError(f"an ivf index needs at least {least} items, got {manifest.num_items}; use --index flat")
+            raise InputError(f"an ivf index needs at least {least} items, got {manifest.num_items}; use --index flat")
         with _locked(self._folder):
             self._prepare(manifest)
             assert self._index is not None
@@ -177,7 +178,7 @@ class VectorIndex:
         with np.load(path, allow_pickle=False) as archive:  # which compares checksums
             item_N, code_NC = archive["item"], archive["code"]
         if code_NC.shape != (len(item_N), self._index.sa_code_size()):
-            raise ValueError(f"codes have shape {code_NC.shape}")
+            raise InputError(f"codes have shape {code_NC.shape}")
         return item_N, code_NC
 
     def _blocks(self, shard: Shard, manifest: Manifest) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from cluster import storage
+from cluster.errors import InputError
 from lifelong.gallery.durable import create_file
 from lifelong.gallery.manifest import Manifest, from_json, now, to_json
 
@@ -54,16 +55,16 @@ def read_newest(location: str) -> Manifest:
     """Read the newest manifest.
 
     Raises:
-        ValueError: If there is no gallery, or its manifest cannot be read.
+        InputError: If there is no gallery, or its manifest cannot be read.
     """
     for _ in range(READS):
         taken = numbers(location)
         if not taken:
-            raise ValueError(f"{location}: no gallery there; make one with: python -m lifelong gallery create")
+            raise InputError(f"{location}: no gallery there; make one with: python -m lifelong gallery create")
         found = _read(location, taken[-1])
         if found is not None:
             return found  # else it was emptied since it was listed, and there is a newer one
-    raise ValueError(f"{location}: its newest manifest is empty; restore the last one that is not, from a copy")
+    raise InputError(f"{location}: its newest manifest is empty; restore the last one that is not, from a copy")
 
 
 def with_newest(location: str, read: Callable[[Manifest], Result]) -> Result:
@@ -91,7 +92,7 @@ def _read(location: str, number: int) -> Manifest | None:
     try:
         return from_json(values) if values != {} else None
     except ValueError as error:
-        raise ValueError(f"{file_of(location, number)}: {error}") from error
+        raise InputError(f"{file_of(location, number)}: {error}") from error
 
 
 def blank(size: int) -> Manifest:
@@ -103,12 +104,12 @@ def create_first(location: str, first: Manifest) -> None:
     """Begin a gallery.
 
     Raises:
-        ValueError: If there is one already.
+        InputError: If there is one already.
     """
     try:
         _create(location, first)
     except FileExistsError as error:
-        raise ValueError(f"{location} is a gallery already; add to it, or give another DIR") from error
+        raise InputError(f"{location} is a gallery already; add to it, or give another DIR") from error
 
 
 def change(location: str, make: Callable[[Manifest], Manifest]) -> Manifest:
@@ -122,7 +123,7 @@ def change(location: str, make: Callable[[Manifest], Manifest]) -> Manifest:
         The manifest that is the newest now.
 
     Raises:
-        ValueError: If there is no gallery, or other writers never leave it alone.
+        InputError: If there is no gallery, or other writers never leave it alone.
     """
     for attempt in range(TRIES):
         start = time.time()
@@ -139,7 +140,7 @@ def change(location: str, make: Callable[[Manifest], Manifest]) -> Manifest:
             continue
         _remove_old(location, made.number)
         return made
-    raise ValueError(f"{location}: other writers changed it {TRIES} times in between; try again when fewer are at work")
+    raise InputError(f"{location}: other writers changed it {TRIES} times in between; try again when fewer are at work")
 
 
 def _create(location: str, manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.features.npz import UNKNOWN_MODEL
 
 FORMAT = 1
@@ -100,10 +101,10 @@ class Manifest:
         """Refuse models that nobody has declared compatible.
 
         Raises:
-            ValueError: If one is not declared.
+            InputError: If one is not declared.
         """
         for fingerprint in sorted(fingerprints - set(self.fingerprints)):
-            raise ValueError(
+            raise InputError(
                 f"{what} come from model {fingerprint}, which this gallery does not know (it has "
                 f"{', '.join(self.fingerprints)}); if it was trained to be compatible, and promoted, declare it: "
                 f"python -m lifelong gallery declare DIR {fingerprint}"
@@ -119,10 +120,10 @@ def with_model(manifest: Manifest, fingerprint: str, note: str) -> Manifest:
     """Declare a model; one that is declared already changes nothing.
 
     Raises:
-        ValueError: If the fingerprint says nothing about the model.
+        InputError: If the fingerprint says nothing about the model.
     """
     if not fingerprint.strip() or fingerprint == UNKNOWN_MODEL:
-        raise ValueError(
+        raise InputError(
             f"a model needs a fingerprint, got {fingerprint!r}: in years nobody could tell which one it was; "
             "write one into column model_fingerprint"
         )
@@ -167,11 +168,11 @@ def from_json(values: Any) -> Manifest:
     """Rebuild a manifest that `to_json` wrote.
 
     Raises:
-        ValueError: If it is of another format, or a field is unknown or missing.
+        InputError: If it is of another format, or a field is unknown or missing.
     """
     found = values.get("format") if isinstance(values, dict) else None
     if found != FORMAT:
-        raise ValueError(f"is a manifest of format {found} and this version reads {FORMAT}; use the one that wrote it")
+        raise InputError(f"is a manifest of format {found} and this version reads {FORMAT}; use the one that wrote it")
     plain = {name: value for name, value in values.items() if name != "format"}
     for name, kind in (("models", Model), ("shards", Shard), ("tombstones", Tombstone)):
         plain[name] = tuple(_part(kind, value) for value in plain.get(name, ()))
@@ -183,5 +184,5 @@ def _part(kind: type[Part], values: Any) -> Part:
     names = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(values, dict) or set(values) != names:
         given = set(values) if isinstance(values, dict) else set()
-        raise ValueError(f"{kind.__name__} has unknown or missing fields: {', '.join(sorted(given ^ names))}")
+        raise InputError(f"{kind.__name__} has unknown or missing fields: {', '.join(sorted(given ^ names))}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.distances import check_features, unit_rows
 from lifelong.gallery import journal
 from lifelong.gallery.index import VectorIndex
@@ -36,16 +37,16 @@ class Searcher:
         """Search what is there now (see `Gallery.search`)."""
         check_features(query_QD, "query")
         if k < 1:
-            raise ValueError(f"k must be >= 1, got {k}")
+            raise InputError(f"k must be >= 1, got {k}")
         if kind is not None and kind not in get_args(Kind):
-            raise ValueError(f"an index is one of {', '.join(get_args(Kind))}, got {kind}")
+            raise InputError(f"an index is one of {', '.join(get_args(Kind))}, got {kind}")
 
         def search(manifest: Manifest) -> Hits:
             manifest.require_declared({model_fingerprint}, "queries")
             if query_QD.shape[1] != manifest.size:
-                raise ValueError(f"queries have {query_QD.shape[1]} components and the gallery {manifest.size}")
+                raise InputError(f"queries have {query_QD.shape[1]} components and the gallery {manifest.size}")
             if not manifest.num_items:
-                raise ValueError(f"{self._location} holds no images yet; add some")
+                raise InputError(f"{self._location} holds no images yet; add some")
             return self._search(unit_rows(query_QD), min(k, manifest.num_items), manifest, kind)
 
         return journal.with_newest(self._location, search)

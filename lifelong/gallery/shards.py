@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.features.table import Features
 from lifelong.gallery.durable import new_file
 from lifelong.gallery.manifest import Shard
@@ -126,7 +127,7 @@ def open_shard(location: str, shard: Shard) -> Iterator[pq.ParquetFile]:
     """Open a shard for reading.
 
     Raises:
-        ValueError: If it is missing or no Parquet file.
+        InputError: If it is missing or no Parquet file.
     """
     place = file_of(location, shard.name)
     remedy = "see what else is wrong with: python -m lifelong gallery verify, and restore the file"
@@ -138,9 +139,9 @@ def open_shard(location: str, shard: Shard) -> Iterator[pq.ParquetFile]:
             with pq.ParquetFile(place, pre_buffer=False) as file:
                 yield file
     except FileNotFoundError as error:
-        raise ValueError(f"{place} is missing; {remedy}") from error
+        raise InputError(f"{place} is missing; {remedy}") from error
     except pa.ArrowException as error:
-        raise ValueError(f"{place} cannot be read ({str(error).splitlines()[0]}); {remedy}") from error
+        raise InputError(f"{place} cannot be read ({str(error).splitlines()[0]}); {remedy}") from error
 
 
 def read_blocks(

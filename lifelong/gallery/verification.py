@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from cluster import storage
 from cluster.console import meter
+from cluster.errors import InputError
 from lifelong.gallery import journal, shards
 from lifelong.gallery.durable import TEMPORARY
 from lifelong.gallery.manifest import Manifest, Shard
@@ -76,7 +77,7 @@ def check(location: str, manifest: Manifest) -> None:
     """Compare every shard with the manifest: its bytes, rows, norms, items and models.
 
     Raises:
-        ValueError: If something is wrong; names all of it.
+        InputError: If something is wrong; names all of it.
     """
     wrong = _wrong_manifest(manifest)
     with meter("verifying", manifest.num_rows) as advance:
@@ -89,7 +90,7 @@ def check(location: str, manifest: Manifest) -> None:
             wrong += [f"{place} {what}" if place not in what else what for what in found]
             advance(shard.num_rows)
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"{location} is damaged in {len(wrong)} places: {'; '.join(wrong)}. Restore these files from a copy; "
             "what else the gallery holds is as it was written"
         )

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.distances import check_features
 
 Strategy = Literal["random", "herding", "farthest"]
@@ -56,20 +57,20 @@ def select_exemplars(
         Rows, by identity (ascending) and within it in the order of choice.
 
     Raises:
-        ValueError: If a feature is zero or not finite, an identity is not > 0, or an argument is out of range.
+        InputError: If a feature is zero or not finite, an identity is not > 0, or an argument is out of range.
     """
     check_features(feature_ND, "training")
     if identity_N.shape != (len(feature_ND),):
-        raise ValueError(f"{len(feature_ND)} features need as many identities, got {list(identity_N.shape)}")
+        raise InputError(f"{len(feature_ND)} features need as many identities, got {list(identity_N.shape)}")
     if identity_N.min() <= 0:
-        raise ValueError(f"identities must be > 0, got {identity_N.min()}; leave out junk (-1) and distractors (0)")
+        raise InputError(f"identities must be > 0, got {identity_N.min()}; leave out junk (-1) and distractors (0)")
     if num_identities < 1 or images_per_identity < 1 or seed < 0:
-        raise ValueError(
+        raise InputError(
             "num_identities and images_per_identity must be >= 1 and the seed >= 0, "
             f"got {num_identities}, {images_per_identity} and {seed}"
         )
     if strategy not in get_args(Strategy):
-        raise ValueError(f"strategy must be {', '.join(get_args(Strategy))}, got {strategy!r}")
+        raise InputError(f"strategy must be {', '.join(get_args(Strategy))}, got {strategy!r}")
     present = np.unique(identity_N)
     drawn = np.random.default_rng(seed).permutation(present)[:num_identities]
     chosen = []

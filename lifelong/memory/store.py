@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 
 NORM_TOLERANCE = 1e-3
 """How far a feature's norm may be from 1. Float32 stays within 1e-6; what this catches was never scaled."""
@@ -52,32 +53,32 @@ class Exemplars:
 
     def __post_init__(self) -> None:
         if self.feature.ndim != 2 or not self.feature.size or self.feature.dtype != np.float32:
-            raise ValueError(
+            raise InputError(
                 f"features must be float32 [N, D] with N, D > 0, got {self.feature.dtype} {list(self.feature.shape)}"
             )
         for name in (*KINDS, *LOWEST):
             shape = getattr(self, name).shape
             if shape != (len(self.feature),):
-                raise ValueError(f"{len(self.feature)} features need as many values of {name}, got {list(shape)}")
+                raise InputError(f"{len(self.feature)} features need as many values of {name}, got {list(shape)}")
         for name, kind in KINDS.items():
             values = getattr(self, name)
             wrong = next((row for row, value in enumerate(values) if not isinstance(value, kind) or not value), None)
             if wrong is not None:
-                raise ValueError(f"{name} must be {kind.__name__} and not empty, got {values[wrong]!r} in row {wrong}")
+                raise InputError(f"{name} must be {kind.__name__} and not empty, got {values[wrong]!r} in row {wrong}")
         for name, lowest in LOWEST.items():
             values = getattr(self, name)
             if values.dtype != np.int64 or values.min() < lowest:
-                raise ValueError(f"{name} must be int64 and >= {lowest}, got {values.dtype} from {values.min()}")
+                raise InputError(f"{name} must be int64 and >= {lowest}, got {values.dtype} from {values.min()}")
         norm = np.linalg.norm(self.feature, axis=1)
         wrong = np.flatnonzero(~(np.abs(norm - 1) <= NORM_TOLERANCE))
         if len(wrong):
-            raise ValueError(
+            raise InputError(
                 f"{len(wrong)} features are not of norm 1, the first in row {wrong[0]} with {norm[wrong[0]]}; "
                 "scale them to it"
             )
         key = np.stack([self.stage, self.label, self.identity], axis=1)
         if len(np.unique(key, axis=0)) != len(np.unique(key[:, :2], axis=0)):
-            raise ValueError("a label stands for several identities of one stage; number each identity's class once")
+            raise InputError("a label stands for several identities of one stage; number each identity's class once")
 
     def __len__(self) -> int:
         return len(self.feature)
@@ -87,13 +88,13 @@ def concatenate(parts: Sequence[Exemplars]) -> Exemplars:
     """Put the rows of several tables one after the other.
 
     Raises:
-        ValueError: If there are none, or their features have different lengths.
+        InputError: If there are none, or their features have different lengths.
     """
     if not parts:
-        raise ValueError("there are no exemplars to put together; give at least one part")
+        raise InputError("there are no exemplars to put together; give at least one part")
     if len({part.feature.shape[1] for part in parts}) > 1:
         told = ", ".join(f"{part.feature.shape[1]} (stage {part.stage[0]})" for part in parts)
-        raise ValueError(
+        raise InputError(
             f"features of different lengths cannot be in one memory: {told}; keep one model's embedding size"
         )
     return Exemplars(
@@ -111,16 +112,16 @@ def write_exemplars(location: str, exemplars: Exemplars) -> str:
         The SHA-256 of the file's bytes, in hexadecimal.
 
     Raises:
-        ValueError: If the exemplars are of several stages, or the file is there with another content.
+        InputError: If the exemplars are of several stages, or the file is there with another content.
     """
     location = storage.resolve(location)
     stages = np.unique(exemplars.stage).tolist()
     if len(stages) > 1:
-        raise ValueError(f"{location}: a file holds one stage, got stages {stages}; write one file for each")
+        raise InputError(f"{location}: a file holds one stage, got stages {stages}; write one file for each")
     data = _to_parquet(exemplars)
     if storage.exists(location):
         if storage.read_bytes(location) != data:
-            raise ValueError(
+            raise InputError(
                 f"{location} is there with another content; a stage's memory is never rewritten: start a new run"
             )
     else:
@@ -136,22 +137,22 @@ def read_exemplars(location: str, *, sha256: str | None = None) -> Exemplars:
         sha256: What `write_exemplars` returned; None trusts the checksums inside the file.
 
     Raises:
-        ValueError: If there is no such file, it changed, or it cannot be used; names the file.
+        InputError: If there is no such file, it changed, or it cannot be used; names the file.
     """
     location = storage.resolve(location)
     if not storage.exists(location) or storage.is_folder(location):
-        raise ValueError(f"{location}: no such file of exemplars; restore it from a backup")
+        raise InputError(f"{location}: no such file of exemplars; restore it from a backup")
     data = storage.read_bytes(location)
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256:
-        raise ValueError(
+        raise InputError(
             f"{location} changed since it was written; restore it from a backup "
             f"(expected SHA-256 {sha256}, found {found})"
         )
     try:
         return _from_parquet(data)
     except (ValueError, OSError, pa.ArrowException) as error:
-        raise ValueError(
+        raise InputError(
             f"{location}: no usable file of exemplars ({_first_line(error)}); restore it from a backup"
         ) from error
 
@@ -165,7 +166,7 @@ def read_memory(locations_and_hashes: Sequence[tuple[str, str]]) -> Exemplars | 
     parts = [read_exemplars(location, sha256=sha256) for location, sha256 in locations_and_hashes]
     stages = [int(part.stage[0]) for part in parts]
     if len(set(stages)) < len(stages):
-        raise ValueError(f"a stage comes twice in the memory: stages {stages}; give each stage's file once")
+        raise InputError(f"a stage comes twice in the memory: stages {stages}; give each stage's file once")
     return concatenate(parts) if parts else None
 
 
@@ -204,7 +205,7 @@ def _from_parquet(data: bytes) -> Exemplars:
     has_feature = "feature" in table.column_names and pa.types.is_fixed_size_list(table.schema.field("feature").type)
     size = table.schema.field("feature").type.list_size if has_feature else 0
     if table.schema != _schema(size):
-        raise ValueError(f"its columns are {', '.join(f'{field.name}: {field.type}' for field in table.schema)}")
+        raise InputError(f"its columns are {', '.join(f'{field.name}: {field.type}' for field in table.schema)}")
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     feature_ND = columns.pop("feature").flatten().to_numpy().reshape(-1, size)
     arrays = {

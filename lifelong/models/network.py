@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cluster.errors import InputError
 from lifelong.losses.matching import ClassMemory
 from lifelong.losses.parts import PartHead, pool_parts
 from lifelong.stages.config import StageConfig
@@ -115,7 +116,7 @@ def model_of(tensors: dict[str, Tensor], config: StageConfig) -> LifelongModel:
     """Rebuild a network from its tensors.
 
     Raises:
-        ValueError: If they are not those of the configured architecture.
+        InputError: If they are not those of the configured architecture.
     """
     with_parts = any(name.startswith("part_head.") for name in tensors)
     with_matching = any(name.startswith("matching.") for name in tensors)
@@ -123,7 +124,7 @@ def model_of(tensors: dict[str, Tensor], config: StageConfig) -> LifelongModel:
     try:
         model.load_state_dict(_with_empty_memory(model, tensors))
     except RuntimeError as error:
-        raise ValueError(f"the last stage's network does not fit this stage's configuration: {error}") from error
+        raise InputError(f"the last stage's network does not fit this stage's configuration: {error}") from error
     return model
 
 
@@ -150,11 +151,11 @@ def next_model(config: StageConfig, before: dict[str, Tensor], class_mean_CD: Te
     kept = {name: value for name, value in lasting(before).items() if name in tensors and name != "classifier"}
     missing = [name for name in tensors if name.startswith("encoder.") and name not in kept]
     if missing:
-        raise ValueError(f"the last network has no {missing[0]}; is it of another architecture?")
+        raise InputError(f"the last network has no {missing[0]}; is it of another architecture?")
     unequal = [name for name, value in kept.items() if value.shape != tensors[name].shape]
     if unequal:
         name = unequal[0]
-        raise ValueError(
+        raise InputError(
             f"{name} is {list(kept[name].shape)} in the last network and {list(tensors[name].shape)} in this one; "
             "all stages need the same --model, --loss.num-parts and --loss.matching.channels"
         )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cluster import storage
+from cluster.errors import InputError
 from lifelong.protocols.manifest import first_difference, manifest_hash
 from lifelong.protocols.run import MANIFEST, RESULTS
 
@@ -21,15 +22,15 @@ def compare(runs: Sequence[str]) -> list[dict[str, Any]]:
         ``deviation`` of each number of the summaries. The deviation is that of a sample (n - 1); None for one run.
 
     Raises:
-        ValueError: If a run is not finished or is named twice, or manifests differ; says where they differ first.
+        InputError: If a run is not finished or is named twice, or manifests differ; says where they differ first.
     """
     if not runs or len(set(runs)) < len(runs):
-        raise ValueError(f"name one or more different runs, got {', '.join(runs) or 'none'}")
+        raise InputError(f"name one or more different runs, got {', '.join(runs) or 'none'}")
     results, manifests = zip(*map(_read, runs), strict=True)
     for run, manifest in zip(runs, manifests, strict=True):
         if manifest_hash(manifest) != manifest_hash(manifests[0]):
             difference = first_difference(manifests[0], manifest)
-            raise ValueError(f"{runs[0]} and {run} are of different benchmarks and cannot be compared: {difference}")
+            raise InputError(f"{runs[0]} and {run} are of different benchmarks and cannot be compared: {difference}")
     methods: dict[tuple[str, str], list[int]] = {}
     for number, result in enumerate(results):
         methods.setdefault((result["recipe"], result["settings"]), []).append(number)
@@ -56,8 +57,8 @@ def compare(runs: Sequence[str]) -> list[dict[str, Any]]:
 def _read(run: str) -> tuple[dict[str, Any], dict[str, Any]]:
     for name in (MANIFEST, RESULTS):
         if not storage.exists(storage.join(run, name)):
-            raise ValueError(f"{run} is no finished benchmark (no {name}); finish it with its own command")
+            raise InputError(f"{run} is no finished benchmark (no {name}); finish it with its own command")
     result, manifest = (storage.read_json(storage.join(run, name)) for name in (RESULTS, MANIFEST))
     if result["manifest"] != manifest_hash(manifest):
-        raise ValueError(f"{run}: {RESULTS} is of another {MANIFEST}; run its command again")
+        raise InputError(f"{run}: {RESULTS} is of another {MANIFEST}; run its command again")
     return result, manifest

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cluster import storage
+from cluster.errors import InputError
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, absolute, make_stages, named
 from lifelong.stages.splits import Rule, part_name
@@ -79,7 +80,7 @@ def intra(
         any_counts: Whether an incomplete copy will do.
 
     Raises:
-        ValueError: If there are no tasks, or the dataset has no usable name.
+        InputError: If there are no tasks, or the dataset has no usable name.
     """
     config = _starting_from(start, config)
     (whole,) = make_stages((dataset,), config, any_counts=any_counts)
@@ -119,12 +120,12 @@ def inter(
         The plan, and the labels of the unseen sets of the benchmark that are not below the root.
 
     Raises:
-        ValueError: If a domain is not to be found, or a label is not of the order.
+        InputError: If a domain is not to be found, or a label is not of the order.
     """
     config = _starting_from(start, config)
     specs = _seen(order, root, domains) if order else tuple(domains)
     if len(specs) < 2:
-        raise ValueError("name --order 1 or 2 with --root DIR, or at least two --domain LABEL=SPEC in their order")
+        raise InputError("name --order 1 or 2 with --root DIR, or at least two --domain LABEL=SPEC in their order")
     stages = make_stages(specs, config, identities=identities, any_counts=any_counts)
     tested = {label: place.find(root) if root else "" for label, place in UNSEEN.items()}
     tested |= {name: absolute(spec) for name, spec in map(named, unseen)}
@@ -135,17 +136,17 @@ def inter(
 
 def _seen(order: int, root: str, domains: Sequence[str]) -> tuple[str, ...]:
     if order not in ORDERS:
-        raise ValueError(f"there are orders {', '.join(map(str, ORDERS))}, got {order}")
+        raise InputError(f"there are orders {', '.join(map(str, ORDERS))}, got {order}")
     given: Mapping[str, str] = dict(map(named, domains))
     unknown = [label for label in given if label not in ORDERS[order]]
     if unknown:
-        raise ValueError(f"order {order} has no domain {unknown[0]!r}; it has {', '.join(ORDERS[order])}")
+        raise InputError(f"order {order} has no domain {unknown[0]!r}; it has {', '.join(ORDERS[order])}")
     specs = {label: given.get(label) or (SEEN[label].find(root) if root else "") for label in ORDERS[order]}
     missing = [label for label, spec in specs.items() if not spec]
     if missing:
         looked = ", ".join(folder for label in missing[:1] for folder in SEEN[label].folders)
         withdrawn = " (DukeMTMC-reID was withdrawn by its authors; another domain may stand in its place)"
-        raise ValueError(
+        raise InputError(
             f"no {', '.join(missing)} below {root or '--root, which is not given'} (looked for {looked}); give "
             f"--domain {missing[0]}=SPEC{withdrawn if 'dukemtmc' in missing else ''}"
         )

@@ -16,6 +16,7 @@ import numpy as np
 
 from cluster import storage
 from cluster.console import console
+from cluster.errors import InputError
 from cluster.values import fingerprint, to_json
 from evaluation.compatibility.measures import forgetting
 from evaluation.datasets.registry import read_dataset
@@ -47,10 +48,10 @@ def run_benchmark(
         The content of ``benchmark.json``.
 
     Raises:
-        ValueError: If the location holds something else, or a run of another manifest or other settings.
+        InputError: If the location holds something else, or a run of another manifest or other settings.
     """
     if scoring.protocol != manifest["protocol"]:
-        raise ValueError(f"the manifest is of protocol {manifest['protocol']}, not {scoring.protocol}; make it anew")
+        raise InputError(f"the manifest is of protocol {manifest['protocol']}, not {scoring.protocol}; make it anew")
     _claim(plan, out, manifest)
     run_sequence(plan, out, backend, evaluate=False)
     tasks = [_score_task(plan, out, backend, manifest, scoring, k) for k in range(1, len(plan.stages) + 1)]
@@ -77,10 +78,10 @@ def _claim(plan: LifelongPlan, out: str, manifest: Mapping[str, Any]) -> None:
     if storage.exists(location):
         difference = first_difference(storage.read_json(location), manifest)
         if difference:
-            raise ValueError(f"{out} was begun with other data ({difference}); restore it, or give another --out")
+            raise InputError(f"{out} was begun with other data ({difference}); restore it, or give another --out")
         return
     if any(file != planned for file in storage.list_files(out)):
-        raise ValueError(f"{out} holds other files and no {MANIFEST} of a benchmark; give an empty --out")
+        raise InputError(f"{out} holds other files and no {MANIFEST} of a benchmark; give an empty --out")
     storage.write_json(planned, plan_to_json(plan))  # by it, run_sequence knows the folder as its own
     storage.write_json(location, dict(manifest))
 

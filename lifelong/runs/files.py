@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from cluster import storage
+from cluster.errors import InputError
 from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json
 
 
@@ -47,11 +48,11 @@ def read_plan(run: str) -> LifelongPlan:
     """Read the plan of a run.
 
     Raises:
-        ValueError: If there is none.
+        InputError: If there is none.
     """
     location = storage.join(run, "plan.json")
     if not storage.exists(location):
-        raise ValueError(f"{run} is no run of python -m lifelong run (no plan.json); check the path")
+        raise InputError(f"{run} is no run of python -m lifelong run (no plan.json); check the path")
     return plan_from_json(storage.read_json(location))
 
 
@@ -59,11 +60,11 @@ def copy_run(source: str, target: str) -> None:
     """Copy the finished stages of a run, to try something else after them; checkpoints stay behind.
 
     Raises:
-        ValueError: If the target holds anything, or the source is no run.
+        InputError: If the target holds anything, or the source is no run.
     """
     plan = read_plan(source)
     if storage.list_files(target):
-        raise ValueError(f"{target} is not empty; give another --out to copy {source} to")
+        raise InputError(f"{target} is not empty; give another --out to copy {source} to")
     finished = [k for k in range(1, len(plan.stages) + 1) if read_done(stage_folder(source, plan, k))]
     folders = {stage_folder(source, plan, k) for k in finished}
     unfinished = {stage_folder(source, plan, k) for k in range(1, len(plan.stages) + 1)} - folders

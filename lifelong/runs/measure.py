@@ -8,6 +8,7 @@ import numpy as np
 
 from cluster import storage
 from cluster.console import console
+from cluster.errors import InputError
 from evaluation.compatibility.chart import table_chart
 from evaluation.compatibility.markdown import to_markdown
 from evaluation.compatibility.protocol import Split, evaluate_stages, evaluate_unseen
@@ -109,12 +110,12 @@ def measure(run: str, plan: LifelongPlan, *, upto: int | None = None) -> Sequenc
         upto: How many stages count; all finished ones unless given.
 
     Raises:
-        ValueError: If no stage is finished.
+        InputError: If no stage is finished.
     """
     finished = [k for k in range(1, len(plan.stages) + 1) if read_done(stage_folder(run, plan, k))]
     number = len(finished) if upto is None else upto
     if not number:
-        raise ValueError(f"{run} has no finished stage yet; python -m lifelong run goes on with it")
+        raise InputError(f"{run} has no finished stage yet; python -m lifelong run goes on with it")
     names = [stage.name for stage in plan.stages[:number]]
     console.print(f"scoring {number} stages: queries of the newest model against galleries of all", markup=False)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster.errors import InputError
 from lifelong.data.samplers import make_draws
 from lifelong.runs.files import read_plan
 from lifelong.stages.config import StageConfig
@@ -37,14 +38,14 @@ def make_plan(
         any_counts: Whether incomplete copies of benchmarks will do.
 
     Raises:
-        ValueError: If no stage is named, names are not unique, or what continues a run contradicts it.
+        InputError: If no stage is named, names are not unique, or what continues a run contradicts it.
     """
     if not stage:
-        raise ValueError("name at least one stage: --stage market1501:DIR --stage csv:FILE (see evaluation.datasets)")
+        raise InputError("name at least one stage: --stage market1501:DIR --stage csv:FILE (see evaluation.datasets)")
     if from_run:
         old = read_plan(from_run)
         if start or unseen:
-            raise ValueError("a run that goes on keeps its --start and its --unseen; leave them out with --from")
+            raise InputError("a run that goes on keeps its --start and its --unseen; leave them out with --from")
         config = replace(config, model=old.stages[0].config.model)
         new = make_stages(stage, config, identities=identities, any_counts=any_counts)
         return replace(old, stages=(*old.stages, *new))
@@ -59,7 +60,7 @@ def describe(plan: LifelongPlan) -> list[dict[str, Any]]:
     """Return what each stage of a plan would do, in words and counts.
 
     Raises:
-        ValueError: If a dataset cannot be read.
+        InputError: If a dataset cannot be read.
     """
     described: list[dict[str, Any]] = []
     so_far: list[int] = []

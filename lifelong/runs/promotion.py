@@ -4,6 +4,7 @@ from typing import Any
 
 from cluster import storage
 from cluster.console import console
+from cluster.errors import InputError, Refusal
 from evaluation.compatibility.verdict import judge
 from lifelong.gallery.gallery import Gallery
 from lifelong.runs.files import read_done, read_plan, stage_folder
@@ -24,13 +25,14 @@ def promote(run: str, *, stage: int, max_forgetting: float, tolerance: float, ga
         What was judged, by which rule.
 
     Raises:
-        ValueError: If it does not pass, saying by how much; or there is no such stage or gallery.
+        Refusal: If it does not pass, saying by how much.
+        InputError: If there is no such stage or gallery.
     """
     plan = read_plan(run)
     result = measure(run, plan)
     number = stage or len(result.names)
     if not 1 <= number <= len(result.names):
-        raise ValueError(f"{run} has finished stages 1 to {len(result.names)}, got --stage {number}")
+        raise InputError(f"{run} has finished stages 1 to {len(result.names)}, got --stage {number}")
     done = read_done(stage_folder(run, plan, number))
     assert done is not None
     target = Gallery.open(gallery) if gallery else None
@@ -43,7 +45,7 @@ def promote(run: str, *, stage: int, max_forgetting: float, tolerance: float, ga
         max_forgetting=max_forgetting,
     )
     if not verdict.passes:
-        raise ValueError(f"stage {number}, {result.names[number - 1]}, is not promoted: {'; '.join(verdict.reasons)}")
+        raise Refusal(f"stage {number}, {result.names[number - 1]}, is not promoted: {'; '.join(verdict.reasons)}")
     promoted = {
         "stage": number,
         "name": result.names[number - 1],

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.rows import ImageRow
 from evaluation.features.files import maps_location, read_features
 from evaluation.features.parquet import write_features
@@ -41,7 +42,7 @@ class BenchmarkScoring:
         """Refuse values that cannot work."""
         find_protocol(self.protocol)
         if self.exact_up_to < 0:
-            raise ValueError(f"exact-up-to must be >= 0, got {self.exact_up_to}")
+            raise InputError(f"exact-up-to must be >= 0, got {self.exact_up_to}")
 
 
 def matcher_of(model: str, scoring: BenchmarkScoring) -> MatcherName:
@@ -82,7 +83,7 @@ def score_together(locations: Sequence[str], matcher: MatcherName, scoring: Benc
         The scores as fractions of 1, counts, and how images were compared.
 
     Raises:
-        ValueError: If a file has no queries or no gallery, or no query has a match.
+        InputError: If a file has no queries or no gallery, or no query has a match.
     """
     tables = [read_features(location) for location in locations]
     problem = make_problem(tables[0] if len(tables) == 1 else keep_apart(tables), find_protocol(scoring.protocol))

@@ -7,6 +7,7 @@ import numpy as np
 
 from cluster import storage
 from cluster.console import console
+from cluster.errors import InputError
 from evaluation.compatibility.results import to_json
 from lifelong.gallery.gallery import Gallery
 from lifelong.memory.store import read_exemplars
@@ -35,7 +36,7 @@ def run_sequence(plan: LifelongPlan, out: str, backend: Backend, *, evaluate: bo
         The content of ``results.json``, or nothing without evaluation.
 
     Raises:
-        ValueError: If the location holds another run, a dataset cannot be read, or the memory has changed.
+        InputError: If the location holds another run, a dataset cannot be read, or the memory has changed.
     """
     _claim(plan, out)
     _write_start(plan, out)
@@ -66,7 +67,7 @@ def _claim(plan: LifelongPlan, out: str) -> None:
     if storage.exists(location):
         refuse_other_past(plan_from_json(storage.read_json(location)), plan)
     elif storage.list_files(out):
-        raise ValueError(f"{out} holds other files and no plan.json of a run; give an empty --out")
+        raise InputError(f"{out} holds other files and no plan.json of a run; give an empty --out")
     for stage in plan.stages:
         stage.rows()  # what cannot be read is found before anything is trained
     storage.write_json(location, plan_to_json(plan))
@@ -80,7 +81,7 @@ def _write_start(plan: LifelongPlan, out: str) -> None:
     config = plan.stages[0].config
     tensors, model = read_initial(plan.start, config.model, seed=config.seed)
     if model != config.model:
-        raise ValueError(
+        raise InputError(
             f"{plan.start} is {model} and the stages are configured for {config.model}; give the same --model options"
         )
     card = model_card(title="first weights", config=model, facts=[("from", plan.start or "random")], trained="")
@@ -111,7 +112,7 @@ def check_memory(out: str, plan: LifelongPlan, upto: int) -> None:
     """Check that what finished stages keep is what they wrote, byte by byte.
 
     Raises:
-        ValueError: If a memory has changed.
+        InputError: If a memory has changed.
     """
     for number in range(1, upto + 1):
         folder = stage_folder(out, plan, number)

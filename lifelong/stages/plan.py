@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import storage
+from cluster.errors import InputError
 from cluster.values import differences, from_json, require, to_json
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
@@ -44,7 +45,7 @@ class Stage:
         """List the images: training ones of the identities that are used, queries, and gallery.
 
         Raises:
-            ValueError: If the dataset cannot be read, has no training images, or too few identities to take a part.
+            InputError: If the dataset cannot be read, has no training images, or too few identities to take a part.
         """
         return self.select(read_dataset(self.dataset, any_counts=self.any_counts))
 
@@ -52,7 +53,7 @@ class Stage:
         """Choose among the rows of the dataset, see `rows`; who has several stages of one dataset reads it once."""
         people = sorted({row.identity for row in rows if row.split == "train" and row.identity > 0})
         if not people:
-            raise ValueError(f"{self.dataset} has no training images of known identities; a stage needs some")
+            raise InputError(f"{self.dataset} has no training images of known identities; a stage needs some")
         people = people[: self.identities or None]
         used = set(take_part(people, self.part) if self.part else people)
         return [row for row in rows if row.split != "train" or row.identity in used]
@@ -75,17 +76,17 @@ class LifelongPlan:
         names = [stage.name for stage in self.stages] + [name for name, _ in map(named, self.unseen)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{len(names)} datasets share the name {twice[0]!r}; name them apart: --stage other=SPEC")
+            raise InputError(f"{len(names)} datasets share the name {twice[0]!r}; name them apart: --stage other=SPEC")
         models = {stage.config.model for stage in self.stages}
         if len(models) > 1:
-            raise ValueError("all stages need the same model: its features lie in one gallery")
+            raise InputError("all stages need the same model: its features lie in one gallery")
 
 
 def named(text: str) -> tuple[str, str]:
     """Take a dataset's name off its spec: ``NAME=SPEC``, or the benchmark's or the folder's own name.
 
     Raises:
-        ValueError: If no usable name can be made of it.
+        InputError: If no usable name can be made of it.
     """
     match = re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", text)
     if match:
@@ -95,7 +96,7 @@ def named(text: str) -> tuple[str, str]:
     name = kind.partition("#")[0] if is_benchmark else storage.name_of(rest if kind == "csv" else text)
     name = re.sub(r"[^A-Za-z0-9._-]", "-", name.removesuffix(".csv")).strip("-.")
     if not name:
-        raise ValueError(f"{text!r} gives no name for the stage; write --stage NAME=SPEC")
+        raise InputError(f"{text!r} gives no name for the stage; write --stage NAME=SPEC")
     return name, text
 
 
@@ -126,30 +127,30 @@ def plan_from_json(values: Any) -> LifelongPlan:
     """Rebuild a plan that `plan_to_json` wrote.
 
     Raises:
-        ValueError: If it was written by another version.
+        InputError: If it was written by another version.
     """
     try:
         stages = tuple(from_json(Stage, stage) for stage in values["stages"])
         return LifelongPlan(start=values["start"], stages=stages, unseen=tuple(values["unseen"]))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"this is no plan of this version ({error}); use the version that wrote it") from error
+        raise InputError(f"this is no plan of this version ({error}); use the version that wrote it") from error
 
 
 def refuse_other_past(old: LifelongPlan, new: LifelongPlan) -> None:
     """Check that a plan continues another: stages may be added at the end, and nothing else may change.
 
     Raises:
-        ValueError: If a stage that was there is gone or different.
+        InputError: If a stage that was there is gone or different.
     """
     if len(new.stages) < len(old.stages) or (old.start, old.unseen) != (new.start, new.unseen):
-        raise ValueError(
+        raise InputError(
             f"the run has {len(old.stages)} stages, start {old.start or 'random'} and unseen {list(old.unseen)}, and "
             f"this plan has {len(new.stages)}, {new.start or 'random'} and {list(new.unseen)}; a run only grows"
         )
     for before, after in zip(old.stages, new.stages, strict=False):
         changed = differences(before, after)
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"stage {before.name} of the run has other settings ({'; '.join(changed)}); repeat them, or give "
                 "another --out"
             )

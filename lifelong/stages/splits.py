@@ -15,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from cluster.errors import InputError
+
 Rule = Literal["ascending", "shuffled"]
 PART = re.compile(r"([1-9]\d*)/([1-9]\d*)(?:@(\d+))?")
 
@@ -39,11 +41,11 @@ def cut(identities: Sequence[int], tasks: int, *, rule: Rule, seed: int = 0) -> 
         T lists, each ascending.
 
     Raises:
-        ValueError: If there are fewer identities than tasks, or no tasks.
+        InputError: If there are fewer identities than tasks, or no tasks.
     """
     order = np.unique(np.array(identities, np.int64))
     if not 1 <= tasks <= len(order):
-        raise ValueError(f"{len(order)} identities cannot be cut into {tasks} tasks; give 1 to {len(order)} tasks")
+        raise InputError(f"{len(order)} identities cannot be cut into {tasks} tasks; give 1 to {len(order)} tasks")
     if rule == "shuffled":
         order = np.random.default_rng(seed).permutation(order)
     return [sorted(part.tolist()) for part in np.array_split(order, tasks)]
@@ -58,7 +60,7 @@ def take_part(identities: Sequence[int], part: str) -> list[int]:
     """Return the identities of the task that `part_name` names.
 
     Raises:
-        ValueError: If it is no such name, or there are fewer identities than tasks.
+        InputError: If it is no such name, or there are fewer identities than tasks.
     """
     number, tasks, seed = parse_part(part)
     return cut(identities, tasks, rule="ascending" if seed is None else "shuffled", seed=seed or 0)[number - 1]
@@ -68,9 +70,9 @@ def parse_part(part: str) -> tuple[int, int, int | None]:
     """Return a task's number from 1, the number of tasks, and the seed; None where identities are ascending.
 
     Raises:
-        ValueError: If it is no name of a task.
+        InputError: If it is no name of a task.
     """
     match = PART.fullmatch(part)
     if not match or int(match[1]) > int(match[2]):
-        raise ValueError(f"part must be such as 3/10, or 3/10@7 (shuffled with seed 7), got {part!r}")
+        raise InputError(f"part must be such as 3/10, or 3/10@7 (shuffled with seed 7), got {part!r}")
     return int(match[1]), int(match[2]), None if match[3] is None else int(match[3])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.images import decode_image
 from lifelong.data import feed
 from lifelong.data.feed import Feed, read_images
@@ -67,12 +68,12 @@ class StageJob:
         """Steps of the stage; an adaptive schedule may end it earlier.
 
         Raises:
-            ValueError: If it has less than one batch.
+            InputError: If it has less than one batch.
         """
         config, draws = self.config, self.draws
         steps = config.steps or config.epochs * draws.per_epoch // draws.per_step
         if not steps:
-            raise ValueError(
+            raise InputError(
                 f"{len(read_images(self.folder).path)} training images give {draws.per_epoch} groups of "
                 f"{config.images_per_identity} in an epoch, and {config.epochs} epochs less than a batch of "
                 f"{config.batch_identities}; lower --batch-identities or raise --epochs"

@@ -6,6 +6,7 @@ Defaults are this project's, not the paper's: the paper's values are not publish
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from cluster.errors import InputError
 from cluster.values import FLAT, require
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.scale import ScaleConfig
@@ -72,11 +73,11 @@ class PretrainConfig:
         """Return how many steps a run on so many clips takes.
 
         Raises:
-            ValueError: If it has less than one batch.
+            InputError: If it has less than one batch.
         """
         draws = self.epochs * num_clips * self.pairs_per_clip
         if draws < self.batch_pairs:
-            raise ValueError(
+            raise InputError(
                 f"{num_clips} clips give {draws} frame pairs in {self.epochs} epochs, less than a batch of "
                 f"{self.batch_pairs}; lower --batch-pairs, or raise --epochs or --pairs-per-clip"
             )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.datasets.images import decode_image
 from pretrain.association.assignment import LOST
 from pretrain.association.tracks import follow
@@ -63,11 +64,11 @@ def crop_images(frame: dict[str, Any]) -> list[NDArray[np.uint8]]:
     """Decode the crops of a frame, RGB uint8 [h, w, 3].
 
     Raises:
-        ValueError: If a stored crop is damaged.
+        InputError: If a stored crop is damaged.
     """
     images = [decode_image(crop["jpeg"]) for crop in frame["crops"]]
     if any(image is None for image in images):
-        raise ValueError(f"a crop of frame {frame['frame_index']} is damaged; prepare the clips again")
+        raise InputError(f"a crop of frame {frame['frame_index']} is damaged; prepare the clips again")
     return [image for image in images if image is not None]
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Share:
@@ -30,10 +32,10 @@ class Share:
         """Refuse what leaves a process without work.
 
         Raises:
-            ValueError: If there are more processes than draws in a step.
+            InputError: If there are more processes than draws in a step.
         """
         if not 0 <= self.rank < self.processes <= self.per_step:
-            raise ValueError(
+            raise InputError(
                 f"{self.processes} training processes cannot share the {self.per_step} samples of a step; "
                 "raise the batch size or lower --workers"
             )

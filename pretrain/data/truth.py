@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from pretrain.ingest.crops import intersection_over_union
 
 MIN_OVERLAP = 0.5
@@ -34,22 +35,22 @@ def read_truth(location: str) -> dict[str, dict[int, TrueFrame]]:
     """Read true boxes: by video name (empty if the file has no column ``video``), then by frame number from 1.
 
     Raises:
-        ValueError: If the file or a column is missing, or a value is no number.
+        InputError: If the file or a column is missing, or a value is no number.
     """
     if not storage.exists(location):
-        raise ValueError(f"{location} does not exist; --truth takes a CSV with frame,identity,left,top,width,height")
+        raise InputError(f"{location} does not exist; --truth takes a CSV with frame,identity,left,top,width,height")
     table = csv.DictReader(io.StringIO(storage.read_bytes(location).decode("utf-8-sig")))
     columns = ("frame", "identity", "left", "top", "width", "height")
     missing = [name for name in columns if name not in (table.fieldnames or ())]
     if missing:
-        raise ValueError(f"{location} lacks the columns {','.join(missing)}; needed: [video,]{','.join(columns)}")
+        raise InputError(f"{location} lacks the columns {','.join(missing)}; needed: [video,]{','.join(columns)}")
     rows: dict[tuple[str, int], list[tuple[float, ...]]] = {}
     for line, row in enumerate(table, start=2):
         try:
             values = tuple(float(row[name]) for name in columns[1:])
             rows.setdefault((row.get("video") or "", int(row["frame"])), []).append(values)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{location}, line {line}: not a row of numbers: {row}") from error
+            raise InputError(f"{location}, line {line}: not a row of numbers: {row}") from error
     truth: dict[str, dict[int, TrueFrame]] = {}
     for (video, frame), members in rows.items():
         array = np.array(members)
@@ -61,13 +62,13 @@ def truth_of_video(truth: dict[str, dict[int, TrueFrame]], video_id: str) -> dic
     """Find a video's truth by its id, its file name, or its name without the ending.
 
     Raises:
-        ValueError: If the file names videos and this one is not among them.
+        InputError: If the file names videos and this one is not among them.
     """
     name = video_id.rsplit("/", 1)[-1]
     for key in (video_id, name, name.rsplit(".", 1)[0], ""):
         if key in truth:
             return truth[key]
-    raise ValueError(f"the truth has no video {video_id!r}; it has: {', '.join(sorted(truth)[:5])}")
+    raise InputError(f"the truth has no video {video_id!r}; it has: {', '.join(sorted(truth)[:5])}")
 
 
 def assign_identities(boxes: NDArray[np.float64], frame: TrueFrame | None) -> NDArray[np.int64]:
@@ -88,10 +89,10 @@ def boxes_of(frame: dict[str, Any]) -> NDArray[np.float64]:
     """Return the boxes of a clip's frame, [B, 4] left, top, width, height in pixels.
 
     Raises:
-        ValueError: If the clips were made from crops without boxes.
+        InputError: If the clips were made from crops without boxes.
     """
     if not has_boxes(frame):
-        raise ValueError(
+        raise InputError(
             "these clips were made from crops without boxes, which audit and --loss.reliability track need; "
             "give left,top,width,height in the manifest, or choose another reliability"
         )

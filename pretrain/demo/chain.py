@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from cluster import session, storage
 from cluster.console import console
+from cluster.errors import InputError
 from cluster.values import fingerprint, to_json
 from evaluation.datasets.registry import read_dataset
 from evaluation.embedding.embedder import Embedder
@@ -79,7 +80,7 @@ def run_demo(config: DemoConfig, extend: Extension | None = None) -> dict[str, A
         The content of the summary.
 
     Raises:
-        ValueError: If the folder belongs to another demo.
+        InputError: If the folder belongs to another demo.
     """
     out = os.path.abspath(config.out)
     _claim(out, config)
@@ -122,7 +123,7 @@ def _claim(out: str, config: DemoConfig) -> None:
     mine = {"demo": [fingerprint(part) for part in parts], "street": to_json(street_of(config))}
     location = f"{out}/demo.json"
     if storage.exists(location) and storage.read_json(location) != mine:
-        raise ValueError(f"{out} holds another demo (other size, seed or version); remove it or give another --out")
+        raise InputError(f"{out} holds another demo (other size, seed or version); remove it or give another --out")
     storage.write_json(location, mine)
 
 

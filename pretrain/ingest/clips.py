@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster import storage
+from cluster.errors import InputError
 
 SCHEMA_VERSION = 1
 """Goes up whenever a reader of the old version would misunderstand the new."""
@@ -93,18 +94,18 @@ def require_clips(directory: str) -> dict[str, Any]:
     """Check that a directory holds finished clips of this version and return its report.
 
     Raises:
-        ValueError: If it is missing, unfinished, or of another schema version.
+        InputError: If it is missing, unfinished, or of another schema version.
     """
     report_location = storage.join(directory, "report.json")
     if not storage.exists(report_location):
-        raise ValueError(
+        raise InputError(
             f"{directory} holds no finished clips (no report.json); "
             f"run: python -m pretrain prepare VIDEOS --out {directory}"
         )
     report = storage.read_json(report_location)
     version = report.get("schema_version") if isinstance(report, dict) else None
     if version != SCHEMA_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{directory} was written with clips schema version {version}, this program reads {SCHEMA_VERSION}; "
             "prepare the videos again into a new directory"
         )
@@ -115,7 +116,7 @@ def list_clips(directory: str) -> list[ClipAddress]:
     """List all clips of a directory in a fixed order, reading no pixels.
 
     Raises:
-        ValueError: If there are none, or the directory is not a finished one of this version.
+        InputError: If there are none, or the directory is not a finished one of this version.
     """
     require_clips(directory)
     addresses: list[ClipAddress] = []
@@ -125,7 +126,7 @@ def list_clips(directory: str) -> list[ClipAddress]:
         names = zip(table["clip_id"].to_pylist(), table["video_id"].to_pylist(), strict=True)
         addresses += [ClipAddress(clip, video, location, row) for row, (clip, video) in enumerate(names)]
     if not addresses:
-        raise ValueError(
+        raise InputError(
             f"{directory} holds no clips: no two people were seen together; look at its report.json for why"
         )
     return addresses

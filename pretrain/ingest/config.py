@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from cluster.errors import InputError
 from cluster.values import require
 
 
@@ -60,4 +61,4 @@ class IngestConfig:
         require(self.max_crop_height >= 16, "max-crop-height", ">= 16 pixels", self.max_crop_height)
         require(self.segment_timeout_seconds > 0, "segment-timeout-seconds", "> 0", self.segment_timeout_seconds)
         if self.detector == "yolox" and not self.detector_weights:
-            raise ValueError("detector yolox needs its ONNX file: add --detector-weights FILE.onnx")
+            raise InputError("detector yolox needs its ONNX file: add --detector-weights FILE.onnx")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 
 FRAMES_PER_DECORD_BATCH = 32
 
@@ -86,7 +87,7 @@ class Decoder(Protocol):
         """Yield every stride-th frame of a segment in order.
 
         Raises:
-            ValueError: If the file cannot be decoded to the end of the segment.
+            InputError: If the file cannot be decoded to the end of the segment.
         """
         ...
 
@@ -95,13 +96,13 @@ def probe(location: str) -> VideoInfo:
     """List the frames of a video without decoding it.
 
     Raises:
-        ValueError: If the file is missing, no video, truncated, or has no timestamps; the message is the reason for
+        InputError: If the file is missing, no video, truncated, or has no timestamps; the message is the reason for
             its quarantine.
     """
     try:
         with storage.open_for_reading(location) as stream, av.open(stream, mode="r") as container:
             if not container.streams.video:
-                raise ValueError("no video stream in the file")
+                raise InputError("no video stream in the file")
             track = container.streams.video[0]
             packets = [
                 (packet.pts if packet.pts is not None else packet.dts, packet.is_keyframe)
@@ -110,22 +111,22 @@ def probe(location: str) -> VideoInfo:
             ]
             promised, time_base = track.frames, track.time_base
     except FileNotFoundError as error:
-        raise ValueError("the file does not exist") from error
+        raise InputError("the file does not exist") from error
     except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(
+        raise InputError(
             f"cannot be opened as a video ({error.strerror or error}); truncated or not a video"
         ) from error
     if not packets or time_base is None:
-        raise ValueError("the file holds no frames")
+        raise InputError("the file holds no frames")
     if any(time is None for time, _ in packets):
-        raise ValueError("frames without timestamps; rewrite it with: ffmpeg -fflags +genpts -i IN -c copy OUT.mp4")
+        raise InputError("frames without timestamps; rewrite it with: ffmpeg -fflags +genpts -i IN -c copy OUT.mp4")
     if promised and len(packets) < promised:
-        raise ValueError(f"truncated: the header promises {promised} frames, {len(packets)} are there")
+        raise InputError(f"truncated: the header promises {promised} frames, {len(packets)} are there")
     order = sorted((int(time), is_key) for time, is_key in packets if time is not None)
     timestamps = np.array([time for time, _ in order], dtype=np.int64)
     keyframes = np.array([number for number, (_, is_key) in enumerate(order, start=1) if is_key], dtype=np.int64)
     if not len(keyframes):
-        raise ValueError("no key frame in the file: there is nowhere to start decoding")
+        raise InputError("no key frame in the file: there is nowhere to start decoding")
     span = float(timestamps[-1] - timestamps[0]) * float(time_base)
     fps = (len(timestamps) - 1) / span if span > 0 else 1.0
     return VideoInfo(timestamps=timestamps, keyframes=keyframes, time_base_seconds=float(time_base), fps=fps)
@@ -184,9 +185,9 @@ class PyAvDecoder:
                         image = np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
                         yield Frame(segment.first_frame + position, segment.seconds(position), image)
         except (av.error.FFmpegError, OSError) as error:
-            raise ValueError(f"decoding failed ({error.strerror or error})") from error
+            raise InputError(f"decoding failed ({error.strerror or error})") from error
         if found < len(wanted):
-            raise ValueError(f"decoding gave {found} of {len(wanted)} sampled frames")
+            raise InputError(f"decoding gave {found} of {len(wanted)} sampled frames")
 
 
 class DecordDecoder:
@@ -208,19 +209,19 @@ class DecordDecoder:
                     for position, image in zip(positions, images, strict=True):
                         yield Frame(segment.first_frame + position, segment.seconds(position), image)
             except (decord.DECORDError, IndexError) as error:
-                raise ValueError(f"decoding failed ({str(error).splitlines()[0]})") from error
+                raise InputError(f"decoding failed ({str(error).splitlines()[0]})") from error
 
 
 def make_decoder(name: Literal["pyav", "decord"]) -> Decoder:
     """Make a decoder by name.
 
     Raises:
-        ValueError: If decord is asked for where it is not installed.
+        InputError: If decord is asked for where it is not installed.
     """
     if name == "pyav":
         return PyAvDecoder()
     try:
         import decord  # noqa: F401
     except ImportError as error:
-        raise ValueError("decord has no wheel for this platform; use --decoder pyav") from error
+        raise InputError("decord has no wheel for this platform; use --decoder pyav") from error
     return DecordDecoder()

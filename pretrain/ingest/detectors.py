@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from pretrain.ingest.decoders import Frame, Segment
 
 Boxes = NDArray[np.float32]
@@ -36,7 +37,7 @@ class Detector(Protocol):
             history: The sampled frames of the segment's first `history_seconds`.
 
         Raises:
-            ValueError: If the segment cannot be served (no sidecar file, say).
+            InputError: If the segment cannot be served (no sidecar file, say).
         """
         ...
 
@@ -129,7 +130,7 @@ class YoloxDetector:
             try:
                 self._network: Any = cv2.dnn.readNetFromONNX(path)
             except cv2.error as error:
-                raise ValueError(
+                raise InputError(
                     f"{weights} cannot be read as an ONNX model; give the file of a YOLOX model"
                 ) from error
         self._size = 416
@@ -148,7 +149,7 @@ class YoloxDetector:
         self._network.setInput(np.ascontiguousarray(canvas.transpose(2, 0, 1)[None].astype(np.float32)))
         output = self._network.forward()[0]
         if len(output) != len(self._grid):
-            raise ValueError(
+            raise InputError(
                 f"the YOLOX file gives {len(output)} cells for a 416x416 input, expected {len(self._grid)}"
             )
         centre = (output[:, :2] + self._grid) * self._stride / scale
@@ -200,23 +201,23 @@ def read_sidecar(location: str) -> dict[int, list[tuple[float, ...]]]:
     """Read a sidecar file: frame number to (left, top, width, height, score).
 
     Raises:
-        ValueError: If the file or one of its columns is missing, or a value is no number.
+        InputError: If the file or one of its columns is missing, or a value is no number.
     """
     try:
         text = storage.read_bytes(location).decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise ValueError(f"detector boxes needs {storage.name_of(location)} beside the video") from error
+        raise InputError(f"detector boxes needs {storage.name_of(location)} beside the video") from error
     rows = csv.DictReader(io.StringIO(text))
     missing = {"frame", "left", "top", "width", "height"} - set(rows.fieldnames or ())
     if missing:
-        raise ValueError(f"{location} lacks the columns {sorted(missing)}; needed: frame,left,top,width,height[,score]")
+        raise InputError(f"{location} lacks the columns {sorted(missing)}; needed: frame,left,top,width,height[,score]")
     boxes: dict[int, list[tuple[float, ...]]] = {}
     for line, row in enumerate(rows, start=2):
         try:
             box = tuple(float(row[name]) for name in ("left", "top", "width", "height"))
             boxes.setdefault(int(row["frame"]), []).append((*box, float(row.get("score") or 1.0)))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{location}, line {line}: not a row of numbers: {row}") from error
+            raise InputError(f"{location}, line {line}: not a row of numbers: {row}") from error
     return boxes
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.images import decode_image, encode_jpeg
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.extract import close_run, frame_rate, group_by_time
@@ -43,14 +44,14 @@ def read_manifest(location: str) -> list[CropRow]:
     """Read a manifest of crops.
 
     Raises:
-        ValueError: If the file or a column is missing, it has no rows, or a value cannot be used (with its line).
+        InputError: If the file or a column is missing, it has no rows, or a value cannot be used (with its line).
     """
     if not storage.exists(location):
-        raise ValueError(f"{location} does not exist; --crops takes a CSV with the columns {','.join(REQUIRED)}")
+        raise InputError(f"{location} does not exist; --crops takes a CSV with the columns {','.join(REQUIRED)}")
     table = csv.DictReader(io.StringIO(storage.read_bytes(location).decode("utf-8-sig")))
     missing = [name for name in REQUIRED if name not in (table.fieldnames or ())]
     if missing:
-        raise ValueError(f"{location} lacks the columns {','.join(missing)}; needed: {','.join(REQUIRED)}")
+        raise InputError(f"{location} lacks the columns {','.join(missing)}; needed: {','.join(REQUIRED)}")
     folder = location.rsplit("/", 1)[0]
     has_boxes = all(name in (table.fieldnames or ()) for name in BOX)
     rows: list[CropRow] = []
@@ -58,20 +59,20 @@ def read_manifest(location: str) -> list[CropRow]:
         try:
             rows.append(_parse(row, folder, has_boxes))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{location}, line {line}: {error}") from error
+            raise InputError(f"{location}, line {line}: {error}") from error
     if not rows:
-        raise ValueError(f"{location} has no rows; one row per crop image is needed")
+        raise InputError(f"{location} has no rows; one row per crop image is needed")
     return rows
 
 
 def _parse(row: dict[str, Any], folder: str, has_boxes: bool) -> CropRow:
     path = row["path"] or ""
     if not path or not row["video"]:
-        raise ValueError("path and video must not be empty")
+        raise InputError("path and video must not be empty")
     absolute = path.startswith("/") or storage.is_remote(path)
     time_seconds = float(row["time_seconds"])
     if not math.isfinite(time_seconds):
-        raise ValueError(f"time_seconds must be finite, got {time_seconds}")
+        raise InputError(f"time_seconds must be finite, got {time_seconds}")
     left, top, width, height = (float(row[name]) if has_boxes else 0.0 for name in BOX)
     return CropRow(
         location=path if absolute else storage.join(folder, path),
@@ -89,7 +90,7 @@ def clips_of_crops(rows: Sequence[CropRow], config: IngestConfig) -> tuple[list[
     Rules about boxes (score, height, aspect, overlap) are not applied: whoever cut the crops has chosen them.
 
     Raises:
-        ValueError: If an image is missing or cannot be read.
+        InputError: If an image is missing or cannot be read.
     """
     counts: Counter[str] = Counter()
     by_frame: dict[int, list[CropRow]] = {}
@@ -116,10 +117,10 @@ def _crop(row: CropRow, config: IngestConfig) -> dict[str, Any]:
     try:
         data = storage.read_bytes(row.location)
     except FileNotFoundError as error:
-        raise ValueError(f"crop image {row.location} does not exist") from error
+        raise InputError(f"crop image {row.location} does not exist") from error
     image = decode_image(data)
     if image is None:
-        raise ValueError(f"crop image {row.location} cannot be read as an image")
+        raise InputError(f"crop image {row.location} cannot be read as an image")
     height, width = image.shape[:2]
     left, top, box_width, box_height = row.box or (math.nan, math.nan, float(width), float(height))
     is_good_jpeg = data[:2] == b"\xff\xd8" and height <= config.max_crop_height

@@ -21,6 +21,7 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from cluster import session, storage
 from cluster.console import progress_bar
+from cluster.errors import InputError
 from cluster.resources import READER, Demand, check_fits
 from cluster.values import differences, from_json, to_json
 from pretrain.ingest.config import IngestConfig
@@ -42,7 +43,7 @@ def prepare_videos(inputs: Sequence[str], out: str, config: IngestConfig, *, wor
         workers: Decoding processes; 0 takes what the cluster has.
 
     Raises:
-        ValueError: If there is no video, the directory belongs to another configuration, or nothing could be read.
+        InputError: If there is no video, the directory belongs to another configuration, or nothing could be read.
     """
     sources = find_videos(inputs)
     if config.detector_weights:
@@ -89,25 +90,25 @@ def claim(out: str, config: IngestConfig, locations: dict[str, str]) -> None:
     """Take a directory for clips of one configuration, and of these inputs by video id.
 
     Raises:
-        ValueError: If it holds something else, clips of another configuration, or clips of inputs that are not among
+        InputError: If it holds something else, clips of another configuration, or clips of inputs that are not among
             these: segments are found again by the video's id, and training reads every clip that is there.
     """
     location, inputs = storage.join(out, "config.json"), storage.join(out, "inputs.json")
     if storage.exists(location):
         changed = differences(from_json(IngestConfig, storage.read_json(location)), config)
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"{out} holds clips made with another configuration ({'; '.join(changed)}); "
                 "use the same options, or another --out"
             )
         earlier = storage.read_json(inputs) if storage.exists(inputs) else {}
         others = [f"{name} of {place}" for name, place in earlier.items() if locations.get(name) != place]
         if others:
-            raise ValueError(
+            raise InputError(
                 f"{out} holds clips of {len(others)} other inputs ({others[0]}); name these too, or use another --out"
             )
     elif storage.list_files(out):
-        raise ValueError(f"{out} holds other files and no config.json of a clips directory; give an empty --out")
+        raise InputError(f"{out} holds other files and no config.json of a clips directory; give an empty --out")
     else:
         storage.write_json(location, to_json(config))
     storage.write_json(inputs, locations)

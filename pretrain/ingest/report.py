@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cluster import storage
+from cluster.errors import InputError
 from cluster.values import to_json
 from pretrain.ingest.clips import SCHEMA_VERSION
 from pretrain.ingest.config import IngestConfig
@@ -19,7 +20,7 @@ def write_report(
     Every input is ``done``, ``partial`` (some segments failed) or ``quarantined`` (nothing of it is used).
 
     Raises:
-        ValueError: If no input could be read at all; the report is written all the same.
+        InputError: If no input could be read at all; the report is written all the same.
     """
     members: dict[str, list[dict[str, Any]]] = {video_id: [] for video_id in locations}
     for name, video_id in segments.items():
@@ -39,7 +40,7 @@ def write_report(
     storage.remove(storage.join(out, "attempts"))
     if outcomes["quarantined"] == len(videos):
         first = videos[0]
-        raise ValueError(
+        raise InputError(
             f"none of the {len(videos)} inputs could be used; {first['location']}: {first['reason']}; "
             f"all reasons are in {storage.join(out, 'report.json')}"
         )

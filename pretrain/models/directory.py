@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cluster import storage
+from cluster.errors import InputError
 from cluster.values import from_json, to_json
 from pretrain.models.config import ModelConfig
 from pretrain.models.embedder import BackboneEmbedder
@@ -120,11 +121,11 @@ def load_embedder(location: str, *, precision: Precision = "auto") -> BackboneEm
         precision: What it computes in; float64 makes sums in any order agree.
 
     Raises:
-        ValueError: If it is no model directory, or its weights are not those of its config.
+        InputError: If it is no model directory, or its weights are not those of its config.
     """
     location = storage.resolve(location)
     if not storage.exists(storage.join(location, "config.json")):
-        raise ValueError(
+        raise InputError(
             f"{location} is no model directory (no config.json); make one with: python -m pretrain export RUN"
         )
     description = storage.read_json(storage.join(location, "config.json"))
@@ -132,7 +133,7 @@ def load_embedder(location: str, *, precision: Precision = "auto") -> BackboneEm
     tensors = _read_tensors(location, ENCODER_FILE)
     matching = _read_tensors(location, MATCHING_FILE) if "matching" in description else None
     if model_fingerprint(tensors, config, matching) != description.get("fingerprint"):
-        raise ValueError(f"the weights in {location} are not those of its config.json; export the model again")
+        raise InputError(f"the weights in {location} are not those of its config.json; export the model again")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = make_encoder(config, seed=0)
     encoder.load_state_dict(tensors)
@@ -155,4 +156,4 @@ def _read_tensors(location: str, name: str) -> dict[str, Tensor]:
     try:
         return load(storage.read_bytes(storage.join(location, name)))
     except (FileNotFoundError, SafetensorError) as error:
-        raise ValueError(f"{location}/{name} is missing or damaged ({error}); export the model again") from error
+        raise InputError(f"{location}/{name} is missing or damaged ({error}); export the model again") from error

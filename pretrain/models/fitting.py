@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from cluster.errors import InputError
 from pretrain.models.encoder import Encoder
 
 HEADS = {"embedding": ("embedding", "feat"), "neck": ("neck",)}
@@ -25,7 +26,7 @@ def fitted(location: str, found: Mapping[str, Tensor], encoder: Encoder, archite
         Tensors under the encoder's names.
 
     Raises:
-        ValueError: If a tensor of the backbone is not there or has another shape, or there are several backbones.
+        InputError: If a tensor of the backbone is not there or has another shape, or there are several backbones.
     """
     wanted = encoder.backbone.state_dict()
     prefix = _prefix(location, found, wanted)
@@ -36,13 +37,13 @@ def fitted(location: str, found: Mapping[str, Tensor], encoder: Encoder, archite
     # absent from whatever was not trained with one.
     missing = [name for name in wanted if name not in taken and not name.endswith(("num_batches_tracked", "avgpool.p"))]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{location} holds {len(taken)} of the {len(wanted)} tensors of {architecture}; the first that is "
             f"absent is {missing[0]}: is it of another architecture (--model.architecture)?"
         )
     for name, tensor in taken.items():
         if tensor.shape != wanted[name].shape:
-            raise ValueError(
+            raise InputError(
                 f"{location}: {prefix}{name} is {list(tensor.shape)} and {architecture} has "
                 f"{list(wanted[name].shape)}; is it of another architecture?"
             )
@@ -64,7 +65,7 @@ def _prefix(location: str, found: Mapping[str, Tensor], wanted: Mapping[str, Ten
     most = max(counts.values(), default=0)
     best = [prefix for prefix, count in counts.items() if count == most]
     if len(best) > 1 and most > len(wanted) // 2:
-        raise ValueError(f"{location} holds {len(best)} backbones, under {', '.join(best)}; keep one in the file")
+        raise InputError(f"{location} holds {len(best)} backbones, under {', '.join(best)}; keep one in the file")
     return best[0] if best else ""
 
 

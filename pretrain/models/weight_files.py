@@ -11,6 +11,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from cluster import storage
+from cluster.errors import InputError
 from pretrain.models.backbones import TIMM_NAMES
 from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD
@@ -41,7 +42,7 @@ def read_weights(location: str, config: ModelConfig) -> dict[str, Tensor]:
         config: Whose architecture a library is asked for.
 
     Raises:
-        ValueError: If there are no such weights, the file is damaged or has other things than tensors in it, or the
+        InputError: If there are no such weights, the file is damaged or has other things than tensors in it, or the
             download fails.
     """
     if location.startswith(TORCHVISION):
@@ -54,9 +55,9 @@ def read_weights(location: str, config: ModelConfig) -> dict[str, Tensor]:
             return load(data)
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{location}: no usable safetensors or PyTorch file ({error}); check the path") from error
+        raise InputError(f"{location}: no usable safetensors or PyTorch file ({error}); check the path") from error
     except Exception as error:  # of torn bytes the unpickler says anything
-        raise ValueError(
+        raise InputError(
             f"{location}: damaged, or a pickle with more than tensors in it, which is never run "
             f"({_reason(error)}); save the network's state_dict() alone, where the file is from"
         ) from error
@@ -82,15 +83,15 @@ def _tensors(found: Any) -> dict[str, Tensor]:
 def _from_torchvision(location: str, config: ModelConfig) -> dict[str, Tensor]:
     name, architecture = location.removeprefix(TORCHVISION), config.architecture
     if architecture not in ("resnet18", "resnet50"):
-        raise ValueError(f"{location}: torchvision has no weights under the names of {architecture}")
+        raise InputError(f"{location}: torchvision has no weights under the names of {architecture}")
     entries = torchvision.models.get_model_weights(architecture).__members__
     if name not in entries:
-        raise ValueError(f"{location}: torchvision's weights of {architecture} are {', '.join(entries)}")
+        raise InputError(f"{location}: torchvision's weights of {architecture} are {', '.join(entries)}")
     url = entries[name].url
     try:
         return entries[name].get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{location}: the download failed ({error}); fetch {url} elsewhere and give the path of the file"
         ) from error
 
@@ -112,14 +113,14 @@ def from_timm(location: str, config: ModelConfig, overlay: dict[str, Any] | None
     tags = [found.partition(".")[2] for found in timm.list_pretrained(f"{name}.*")] if name else []
     tag = location.removeprefix(TIMM)
     if not tags or (tag and tag not in tags):
-        raise ValueError(f"{location}: timm's weights of {config.architecture} are {', '.join(tags) or 'none'}")
+        raise InputError(f"{location}: timm's weights of {config.architecture} are {', '.join(tags) or 'none'}")
     try:
         model: Any = timm.create_model(
             name, pretrained=True, pretrained_cfg=tag or None, pretrained_cfg_overlay=overlay, num_classes=0
         )
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(
+        raise InputError(
             f"{location}: the download failed ({type(error).__name__}: {reason}); fetch the weights of {name} "
             "elsewhere and give the path of the file"
         ) from error

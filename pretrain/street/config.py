@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cluster.errors import InputError
+
 MAX_CAMERAS = 9
 """File names of crops hold one digit for the camera."""
 MAX_IDENTITIES = 9999
@@ -41,24 +43,24 @@ class StreetConfig:
         for name in ("style", "seed", "identities", "test_identities", "train_identities"):
             least = 1 if name == "identities" else 0
             if getattr(self, name) < least:
-                raise ValueError(f"street.{name} must be >= {least}, got {getattr(self, name)}")
+                raise InputError(f"street.{name} must be >= {least}, got {getattr(self, name)}")
         total = self.identities + self.test_identities + self.train_identities
         if total > MAX_IDENTITIES:
-            raise ValueError(
+            raise InputError(
                 f"street.identities + test_identities + train_identities must be <= {MAX_IDENTITIES}, "
                 f"got {total}: lower one"
             )
         if not 1 <= self.cameras <= MAX_CAMERAS:
-            raise ValueError(f"street.cameras must be 1 to {MAX_CAMERAS}, got {self.cameras}")
+            raise InputError(f"street.cameras must be 1 to {MAX_CAMERAS}, got {self.cameras}")
         for name, why in (("test_identities", "retrieval"), ("train_identities", "training pairs")):
             if getattr(self, name) and self.cameras < 2:
-                raise ValueError(f"street.cameras must be >= 2 for {why} across cameras, got 1: or set {name}=0")
+                raise InputError(f"street.cameras must be >= 2 for {why} across cameras, got 1: or set {name}=0")
         if not 1 <= self.fps <= 60:
-            raise ValueError(f"street.fps must be 1 to 60, got {self.fps}")
+            raise InputError(f"street.fps must be 1 to 60, got {self.fps}")
         if self.seconds == float("inf"):
-            raise ValueError(f"street.seconds must be finite, got {self.seconds}")
+            raise InputError(f"street.seconds must be finite, got {self.seconds}")
         if not self.seconds * self.fps >= 1:
-            raise ValueError(f"street.seconds must hold at least one frame at {self.fps} fps, got {self.seconds}")
+            raise InputError(f"street.seconds must hold at least one frame at {self.fps} fps, got {self.seconds}")
 
     @property
     def num_frames(self) -> int:

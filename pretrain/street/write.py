@@ -14,6 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from cluster.errors import InputError
 from cluster.storage import folder_to_publish, resolve, write_json
 from cluster.values import to_json
 from pretrain.street.cameras import make_camera
@@ -56,7 +57,7 @@ def write_street(
         ``query`` and ``gallery``.
 
     Raises:
-        ValueError: If ``out`` holds something else than a street.
+        InputError: If ``out`` holds something else than a street.
     """
     _require_processes(processes)
     with folder_to_publish(resolve(out), replaces=STREET_MARKER) as folder:
@@ -88,13 +89,13 @@ def write_labelled(
         Counts of images: ``train``, ``query``, ``gallery``.
 
     Raises:
-        ValueError: If nobody is labelled, or if ``out`` holds something else, be it a whole street.
+        InputError: If nobody is labelled, or if ``out`` holds something else, be it a whole street.
     """
     _require_processes(processes)
     sizes: dict[Part, int] = {"train": config.train_identities, "test": config.test_identities}
     parts: list[Kind] = [part for part, size in sizes.items() if size]
     if not parts:
-        raise ValueError("street.train_identities and street.test_identities are both 0: raise one to write crops")
+        raise InputError("street.train_identities and street.test_identities are both 0: raise one to write crops")
     with folder_to_publish(resolve(out), replaces=LABELLED_MARKER) as folder:
         _, counts = _write_parts(config, folder, parts, processes, on_progress)
         write_json(os.path.join(folder, LABELLED_MARKER), to_json(config))
@@ -103,7 +104,7 @@ def write_labelled(
 
 def _require_processes(processes: int) -> None:
     if processes < 1:
-        raise ValueError(f"processes must be >= 1, got {processes}")
+        raise InputError(f"processes must be >= 1, got {processes}")
 
 
 def _write_parts(

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cluster import storage
+from cluster.errors import InputError
 from cluster.values import differences, from_json, to_json
 from pretrain.distributed import collectives
 from pretrain.training.learner import Learner
@@ -52,12 +53,12 @@ def load_checkpoint(folder: str, learner: Learner) -> int:
     """Restore a run from a local checkpoint folder and return the step after which it was written.
 
     Raises:
-        ValueError: If the checkpoint belongs to another configuration.
+        InputError: If the checkpoint belongs to another configuration.
     """
     config, state = read_state(folder, type(learner.config))
     changed = differences(identity(config), identity(learner.config))
     if changed:
-        raise ValueError(f"the checkpoint in {folder} belongs to another configuration ({'; '.join(changed)})")
+        raise InputError(f"the checkpoint in {folder} belongs to another configuration ({'; '.join(changed)})")
     model, moments = (load_file(os.path.join(folder, f"{name}.safetensors")) for name in ("model", "optimizer"))
     learner.load_state_dict({"model": model, "optimizer": moments, "progress": state["progress"]})
     return int(state["step"])
@@ -67,12 +68,12 @@ def read_state(folder: str, kind: type[Config]) -> tuple[Config, dict[str, Any]]
     """Read the configuration, of a kind, and the step of a local checkpoint folder.
 
     Raises:
-        ValueError: If another version of the layout wrote it.
+        InputError: If another version of the layout wrote it.
     """
     with open(os.path.join(folder, STATE)) as stream:
         state = json.load(stream)
     if state.get("version") != VERSION:
-        raise ValueError(
+        raise InputError(
             f"{folder} is a checkpoint of layout {state.get('version')}, and this version reads {VERSION}; "
             "go on with the version that wrote it, or start anew with another --out"
         )

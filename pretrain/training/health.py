@@ -10,6 +10,7 @@ exist, for too few embeddings or for values that are not finite, it is NaN.
 import torch
 from torch import Tensor
 
+from cluster.errors import InputError
 from pretrain.models.precision import at_least_single
 
 ROUNDING = 2.0**-20
@@ -74,10 +75,10 @@ def alignment(x_PD: Tensor, y_PD: Tensor) -> Tensor:
         In [0, 4] for unit embeddings; NaN for P = 0.
 
     Raises:
-        ValueError: If the shapes differ.
+        InputError: If the shapes differ.
     """
     if x_PD.shape != y_PD.shape:
-        raise ValueError(f"x {tuple(x_PD.shape)} and y {tuple(y_PD.shape)} must agree; give the matched crops of each")
+        raise InputError(f"x {tuple(x_PD.shape)} and y {tuple(y_PD.shape)} must agree; give the matched crops of each")
     return (_precise(x_PD) - _precise(y_PD)).square().sum(dim=1).mean()
 
 
@@ -120,10 +121,10 @@ def reliability_histogram(reliability_P: Tensor, bins: int = 10) -> Tensor:
         int64 [bins].
 
     Raises:
-        ValueError: If `bins` is < 1.
+        InputError: If `bins` is < 1.
     """
     if bins < 1:
-        raise ValueError(f"bins must be >= 1, got {bins}")
+        raise InputError(f"bins must be >= 1, got {bins}")
     bin_P = (_precise(reliability_P) * bins).floor().clamp(0, bins - 1)
     # Compared and not counted by `bincount`, which would wait for a GPU.
     return (bin_P[:, None] == torch.arange(bins, device=bin_P.device)).sum(dim=0)

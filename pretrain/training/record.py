@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from cluster import storage
+from cluster.errors import InputError
 
 FILE = "metrics.jsonl"
 
@@ -58,11 +59,11 @@ def read_metrics(run: str) -> list[dict[str, Any]]:
     """Read the records of a run, one per step in order; after a resume the later record of a step counts.
 
     Raises:
-        ValueError: If the run has none.
+        InputError: If the run has none.
     """
     location = storage.join(run, FILE)
     if not storage.exists(location):
-        raise ValueError(f"{run} holds no {FILE}; is it a run directory of python -m pretrain train?")
+        raise InputError(f"{run} holds no {FILE}; is it a run directory of python -m pretrain train?")
     by_step = {record["step"]: record for record in parse_lines(storage.read_bytes(location).decode())}
     return [by_step[step] for step in sorted(by_step)]
 

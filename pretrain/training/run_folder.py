@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from cluster import storage
 from cluster.claims import claim, refuse_others
 from cluster.console import progress_bar
+from cluster.errors import InputError
 from cluster.values import from_json, to_json
 from pretrain.config.scale import ScaleConfig
 from pretrain.training.record import FILE, MetricsLog, read_metrics_file
@@ -56,7 +57,7 @@ def claim_run(out: str, config: Any, *, writes: bool = True, **rest: Any) -> Non
         rest: What else must be the same, as JSON values.
 
     Raises:
-        ValueError: If it belongs to another configuration or other data, or holds other files.
+        InputError: If it belongs to another configuration or other data, or holds other files.
     """
     mine = {"version": VERSION, "config": to_json(config), **rest}
     (claim if writes else refuse_others)(out, mine, may_change=("config.scale",))
@@ -66,11 +67,11 @@ def read_config(out: str, kind: type[Config]) -> Config:
     """Read the configuration of a run, of a kind.
 
     Raises:
-        ValueError: If the directory is no run.
+        InputError: If the directory is no run.
     """
     location = storage.join(out, "config.json")
     if not storage.exists(location):
-        raise ValueError(f"{out} is no run directory of python -m pretrain train")
+        raise InputError(f"{out} is no run directory of python -m pretrain train")
     return from_json(kind, storage.read_json(location).get("config"))
 
 

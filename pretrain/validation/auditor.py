@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from cluster.errors import InputError
 from evaluation.embedding.embedder import Embedder
 from pretrain.association.assignment import match
 from pretrain.association.reliability import (
@@ -104,7 +105,7 @@ class Auditor:
             tau_r: Temperature of `mutual` and `margin`.
         """
         if interval <= 0:
-            raise ValueError(f"--interval must be > 0 seconds, got {interval}")
+            raise InputError(f"--interval must be > 0 seconds, got {interval}")
         self.embedder, self.truth = embedder, truth
         self.interval, self.reliability, self.tau_r = interval, reliability, tau_r
         self.pairs: list[AuditedPair] = []
@@ -163,10 +164,10 @@ class Auditor:
         """Add up.
 
         Raises:
-            ValueError: If no two frames of a clip were an interval apart.
+            InputError: If no two frames of a clip were an interval apart.
         """
         if not self.pairs:
-            raise ValueError(
+            raise InputError(
                 f"no two frames of any clip are {self.interval:g} s apart (within a quarter); "
                 "choose another --interval, or prepare with a smaller --stride or longer --clip-seconds"
             )

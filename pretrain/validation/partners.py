@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cluster.errors import InputError
 from evaluation.metrics.distances import Chunks, check_features, distance_chunks, unit_rows
 from pretrain.association.assignment import match_batch
 from pretrain.training.health import effective_rank, uniformity
@@ -86,11 +87,11 @@ def partner_retrieval(
         device: Where distances are computed, such as ``cuda``.
 
     Raises:
-        ValueError: If counts, videos or times do not fit, a time is not finite, an embedding is zero or not finite,
+        InputError: If counts, videos or times do not fit, a time is not finite, an embedding is zero or not finite,
             or nothing was matched.
     """
     if not len(x_counts) == len(y_counts) == len(video_F) == len(seconds_F):
-        raise ValueError(
+        raise InputError(
             f"{len(x_counts)} and {len(y_counts)} counts, {len(video_F)} videos and {len(seconds_F)} times; "
             "give one of each per frame pair"
         )
@@ -100,7 +101,7 @@ def partner_retrieval(
     x_ND, y_MD = unit_rows(x_ND), unit_rows(y_MD)
     matches = match_batch(x_ND, y_MD, x_counts, y_counts)
     if len(matches.pair) == 0:
-        raise ValueError(f"none of the {len(video_F)} frame pairs has crops in both frames; hold out more clips")
+        raise InputError(f"none of the {len(video_F)} frame pairs has crops in both frames; hold out more clips")
     pair_N, pair_M = (np.repeat(np.arange(len(video_F)), counts) for counts in (x_counts, y_counts))
     scores = [
         _seek(
@@ -191,12 +192,12 @@ def heldout_clips(
         bool [C] for training and bool [C] held out; never both.
 
     Raises:
-        ValueError: If the arguments are out of range, or either side is empty.
+        InputError: If the arguments are out of range, or either side is empty.
     """
     if not 0 < share < 1:
-        raise ValueError(f"share must be in (0, 1), got {share}")
+        raise InputError(f"share must be in (0, 1), got {share}")
     if len(video_of_clip) != len(seconds_of_clip):
-        raise ValueError(f"{len(video_of_clip)} videos and {len(seconds_of_clip)} times; give one of each per clip")
+        raise InputError(f"{len(video_of_clip)} videos and {len(seconds_of_clip)} times; give one of each per clip")
     _require_times(seconds_of_clip, gap_seconds)
     is_training_C, is_heldout_C = np.zeros((2, len(video_of_clip)), dtype=np.bool_)
     whole = held = 0
@@ -212,7 +213,7 @@ def heldout_clips(
             held += int(is_late.sum())
         is_training_C[clips], is_heldout_C[clips] = is_early, is_late
     if not is_training_C.any() or not is_heldout_C.any():
-        raise ValueError(
+        raise InputError(
             f"{len(video_of_clip)} clips gave {is_training_C.sum()} for training and {is_heldout_C.sum()} held out; "
             f"change share ({share}), lower gap_seconds ({gap_seconds:g}), or give more videos"
         )
@@ -221,6 +222,6 @@ def heldout_clips(
 
 def _require_times(seconds: NDArray[np.float64], gap_seconds: float) -> None:
     if not gap_seconds >= 0:
-        raise ValueError(f"gap_seconds must be >= 0, got {gap_seconds}")
+        raise InputError(f"gap_seconds must be >= 0, got {gap_seconds}")
     if not np.isfinite(seconds).all():
-        raise ValueError("times must be finite seconds; prepare the clips again")
+        raise InputError("times must be finite seconds; prepare the clips again")

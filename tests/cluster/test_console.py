@@ -22,6 +22,7 @@ from cluster.console import (
     progress_bar,
     run_cli,
 )
+from cluster.errors import InputError, Refusal
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +36,7 @@ class Kiln:
 
     def __post_init__(self) -> None:
         if self.heat <= 0:
-            raise ValueError(f"heat must be > 0, got {self.heat}; turn it up")
+            raise InputError(f"heat must be > 0, got {self.heat}; turn it up")
 
 
 def fire(name: str, *, pots: int = 3, kiln: Annotated[Kiln, tyro.conf.arg(name="")] = Kiln()) -> None:
@@ -47,11 +48,15 @@ def fire(name: str, *, pots: int = 3, kiln: Annotated[Kiln, tyro.conf.arg(name="
         kiln: The kiln.
     """
     if pots > 5:
-        raise ValueError(f"{pots} pots do not fit;\n   give --pots 5 or fewer")
+        raise InputError(f"{pots} pots do not fit;\n   give --pots 5 or fewer")
     if pots < 0:
         raise KeyboardInterrupt
     if pots == 0:
         raise RuntimeError("a bug")
+    if pots == 4:
+        raise ValueError("operands could not be broadcast together")
+    if pots == 5:
+        raise Refusal("five pots are one too many:\n two are cracked")
     print_result({"name": name, "pots": pots, "heat": kiln.heat})
 
 
@@ -111,9 +116,19 @@ def test_an_unknown_option_gets_a_suggestion(encoding: str):
     )
 
 
-def test_a_bug_is_not_dressed_up_as_wrong_input():
-    with pytest.raises(RuntimeError, match="a bug"):
-        run_cli("prog", COMMANDS, ["fire", "--name", "ann", "--pots", "0"])
+@pytest.mark.parametrize(("pots", "message"), [("0", "a bug"), ("4", "could not be broadcast")])
+def test_a_bug_is_not_dressed_up_as_wrong_input(pots: str, message: str):
+    """Nor is a `ValueError` of a library: its traceback is what mends it."""
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        run_cli("prog", COMMANDS, ["fire", "--name", "ann", "--pots", pots])
+
+
+def test_an_answer_of_no_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]):
+    assert run(capsys, "fire", "--name", "ann", "--pots", "5") == (
+        3,
+        "",
+        "no: five pots are one too many: two are cracked\n",
+    )
 
 
 def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch):

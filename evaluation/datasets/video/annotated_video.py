@@ -21,6 +21,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.images import read_image
 
 PEDESTRIAN = 1
@@ -73,17 +74,17 @@ def open_annotated_video(source: str, boxes: str | None = None) -> AnnotatedVide
         boxes: Location of the boxes; None is ``gt/gt.txt`` in the folder, or ``NAME.gt.csv`` beside the video.
 
     Raises:
-        ValueError: If something is missing or cannot be read.
+        InputError: If something is missing or cannot be read.
     """
     if storage.is_folder(source):
         found = _read_mot(boxes or storage.join(source, "gt/gt.txt"))
         return _open_sequence(source, found)
     if not storage.exists(source):
-        raise ValueError(f"{source}: no such video; give a video file, or a sequence folder with seqinfo.ini")
+        raise InputError(f"{source}: no such video; give a video file, or a sequence folder with seqinfo.ini")
     found = _read_table(boxes or source.rsplit(".", 1)[0] + ".gt.csv")
     with _container(source) as container:
         if not container.streams.video or not container.streams.video[0].average_rate:
-            raise ValueError(f"{source}: no video stream with a frame rate; convert it to MP4")
+            raise InputError(f"{source}: no video stream with a frame rate; convert it to MP4")
         stream = container.streams.video[0]
         return AnnotatedVideo(
             location=source,
@@ -103,7 +104,7 @@ def read_frames(video: AnnotatedVideo, wanted: Collection[int]) -> Iterator[tupl
         wanted: Numbers of the frames, from 1.
 
     Raises:
-        ValueError: If the recording has no such frame.
+        InputError: If the recording has no such frame.
     """
     if video.image_suffix:
         for number in sorted(wanted):
@@ -117,7 +118,7 @@ def read_frames(video: AnnotatedVideo, wanted: Collection[int]) -> Iterator[tupl
             if number >= last:
                 return
     if last > number:
-        raise ValueError(
+        raise InputError(
             f"{video.location} has {number} frames and boxes in frame {last}; are the boxes of this video?"
         )
 
@@ -128,13 +129,13 @@ def _container(location: str) -> Iterator[InputContainer]:
         with storage.local_copy(location) as path, av.open(path) as container:
             yield container
     except av.error.FFmpegError as error:
-        raise ValueError(f"{location}: cannot decode the video ({error}); convert it to MP4") from error
+        raise InputError(f"{location}: cannot decode the video ({error}); convert it to MP4") from error
 
 
 def _open_sequence(source: str, boxes: tuple[TrackBox, ...]) -> AnnotatedVideo:
     location = storage.join(source, "seqinfo.ini")
     if not storage.exists(location):
-        raise ValueError(f"{location}: no such file; give a sequence folder of MOTChallenge, such as MOT17-09-FRCNN")
+        raise InputError(f"{location}: no such file; give a sequence folder of MOTChallenge, such as MOT17-09-FRCNN")
     parser = configparser.ConfigParser()
     try:
         parser.read_string(storage.read_bytes(location).decode())
@@ -148,7 +149,7 @@ def _open_sequence(source: str, boxes: tuple[TrackBox, ...]) -> AnnotatedVideo:
             boxes=boxes,
         )
     except (configparser.Error, KeyError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"{location}: no [Sequence] with frameRate, imWidth and imHeight ({error}); restore the file"
         ) from error
 
@@ -174,7 +175,7 @@ def _read_table(location: str) -> tuple[TrackBox, ...]:
     columns += ["left", "top", "width", "height"]
     missing = [column for column in columns if column not in named]
     if missing:
-        raise ValueError(f"{location} has no column {', '.join(missing)}; it needs {','.join(columns)}")
+        raise InputError(f"{location} has no column {', '.join(missing)}; it needs {','.join(columns)}")
     boxes = []
     for record in reader:
         line = reader.line_num
@@ -184,7 +185,7 @@ def _read_table(location: str) -> tuple[TrackBox, ...]:
 
 def _read_text(location: str) -> str:
     if not storage.exists(location):
-        raise ValueError(f"{location}: no such file of true boxes; give the location of the boxes")
+        raise InputError(f"{location}: no such file of true boxes; give the location of the boxes")
     return storage.read_bytes(location).decode("utf-8-sig")
 
 
@@ -209,14 +210,14 @@ def _box(location: str, line: int, values: list[float]) -> TrackBox:
 
 
 def _refuse(location: str, line: int, needed: str, got: str) -> NoReturn:
-    raise ValueError(f"{location}, line {line}: needs {needed}, got {got}; correct the line")
+    raise InputError(f"{location}, line {line}: needs {needed}, got {got}; correct the line")
 
 
 def _sort(location: str, boxes: list[TrackBox]) -> tuple[TrackBox, ...]:
     if not boxes:
-        raise ValueError(f"{location} has no boxes of people; give another file")
+        raise InputError(f"{location} has no boxes of people; give another file")
     boxes.sort(key=lambda box: (box.identity, box.frame))
     for one, other in itertools.pairwise(boxes):
         if (one.identity, one.frame) == (other.identity, other.frame):
-            raise ValueError(f"{location}: identity {one.identity} is twice in frame {one.frame}; take one box out")
+            raise InputError(f"{location}: identity {one.identity} is twice in frame {one.frame}; take one box out")
     return tuple(boxes)

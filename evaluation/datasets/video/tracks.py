@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 
 from cluster import storage
+from cluster.errors import InputError
 from evaluation.datasets.images import encode_jpeg
 from evaluation.datasets.manifest import MANIFEST_COLUMNS
 from evaluation.datasets.video.annotated_video import AnnotatedVideo, TrackBox, open_annotated_video, read_frames
@@ -53,17 +54,17 @@ def crop_tracks(
         Location of the manifest.
 
     Raises:
-        ValueError: If the video or its boxes cannot be read, or nobody is seen for long enough to be a query.
+        InputError: If the video or its boxes cannot be read, or nobody is seen for long enough to be a query.
     """
     if every < 1 or min_height < 1 or not gap_seconds > 0:
-        raise ValueError(
+        raise InputError(
             f"every and min_height must be >= 1 and gap_seconds > 0, got {every}, {min_height}, {gap_seconds}"
         )
     source, out = storage.resolve(source), storage.resolve(out)
     video = open_annotated_video(source, storage.resolve(boxes) if boxes else None)
     part_of = plan_crops(video, every=every, min_height=min_height, gap_seconds=gap_seconds)
     if "query" not in part_of.values():
-        raise ValueError(
+        raise InputError(
             f"{source}: nobody is seen again {gap_seconds} s later at {min_height} pixels; "
             "lower gap_seconds or min_height"
         )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from cluster.errors import InputError
 from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder
 from pretrain.models.encoder import Encoder
@@ -42,7 +43,7 @@ def add_formats(folder: str, formats: Sequence[Format]) -> dict[str, Any]:
         The content of its ``config.json``, with the largest difference of each format under ``checked``.
 
     Raises:
-        ValueError: If a package is missing, no library has the backbone, or a file gives other embeddings than the
+        InputError: If a package is missing, no library has the backbone, or a file gives other embeddings than the
             encoder. The folder then is half written.
     """
     config_file, card_file = Path(folder, "config.json"), Path(folder, "README.md")
@@ -70,7 +71,7 @@ def require_packages(name: Format, packages: Sequence[str]) -> None:
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise ValueError(f"--formats {name} needs {', '.join(missing)}: pip install {' '.join(packages)}")
+        raise InputError(f"--formats {name} needs {', '.join(missing)}: pip install {' '.join(packages)}")
 
 
 def write_formats(formats: Sequence[Format], folder: str, encoder: Encoder, config: ModelConfig) -> None:
@@ -124,14 +125,14 @@ def check_format(name: Format, folder: str, encoder: Encoder, config: ModelConfi
     """Load a format's file anew, and return the largest difference of its embeddings to the encoder's.
 
     Raises:
-        ValueError: If it is above `TOLERANCE`, or no number.
+        InputError: If it is above `TOLERANCE`, or no number.
     """
     embed = read_format(name, folder, encoder, config)
     with torch.inference_mode():
         batches = [_images(count, config) for count in BATCHES]
         difference = float(torch.stack([(embed(images) - encoder(images)).abs().max() for images in batches]).max())
     if not difference <= TOLERANCE:
-        raise ValueError(
+        raise InputError(
             f"{FILES[name]} gives embeddings that are up to {difference:.1e} from the encoder's, more than "
             f"{TOLERANCE:g}; nothing was written: leave {name} out of --formats and report this"
         )

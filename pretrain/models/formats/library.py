@@ -9,6 +9,7 @@ import torchvision
 from safetensors.torch import load_file, save
 from torch import nn
 
+from cluster.errors import InputError
 from pretrain.models.backbones import TIMM_NAMES
 from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder, make_encoder
@@ -35,11 +36,11 @@ def library_model(encoder: Encoder, config: ModelConfig) -> LibraryModel:
     """Say which model of which library an encoder's backbone is.
 
     Raises:
-        ValueError: If no library has it.
+        InputError: If no library has it.
     """
     name = config.architecture
     if name == "tiny":
-        raise ValueError("tiny is a backbone that no library has: leave backbone out of --formats")
+        raise InputError("tiny is a backbone that no library has: leave backbone out of --formats")
     if name in TIMM_NAMES:
         arguments = {"num_classes": 0, "img_size": [config.height, config.width]}
         return LibraryModel("timm", TIMM_NAMES[name], arguments, {}, None)

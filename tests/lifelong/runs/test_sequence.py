@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cluster.errors import Refusal
 from evaluation.features.parquet import read_parquet
 from lifelong.data.feed import read_images
 from lifelong.gallery.gallery import Gallery
@@ -206,7 +207,7 @@ def test_the_gate_says_by_how_much(finished, tmp_path):
     gallery = Gallery.create(str(tmp_path / "gallery"), size=8, model_fingerprint="other")
     fingerprint = read_done(stage_folder(str(out), plan, 2))["model_fingerprint"]
     options = {"stage": 0, "max_forgetting": max(forgetting, 0) + 0.01, "gallery": str(tmp_path / "gallery")}
-    with pytest.raises(ValueError, match=r"stage 2, south, is not promoted: .*north"):
+    with pytest.raises(Refusal, match=r"stage 2, south, is not promoted: .*north"):
         promote(str(out), **{**options, "tolerance": max(0, -gain - 1e-6), "max_forgetting": 0.0} if gain < 0 else {
             **options, "tolerance": 0.0, "max_forgetting": max(0.0, forgetting - 1e-6)
         })  # fmt: skip

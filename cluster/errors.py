@@ -1,0 +1,13 @@
+"""What went wrong, and whose it is to mend: the user's input, or a bug of ours."""
+
+
+class InputError(ValueError):
+    """Input that cannot be used: a file, a folder, an option, data. Its message shows the value and the remedy.
+
+    A command that ends with one prints that line alone, with exit code 2. Any other exception, also a `ValueError` of
+    NumPy or torch, is a bug: it keeps its traceback, with exit code 1.
+    """
+
+
+class Refusal(Exception):  # noqa: N818 - it is none
+    """Nothing is wrong, and the answer is no: a model that must not be released. One line, exit code 3."""
