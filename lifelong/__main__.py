@@ -14,10 +14,10 @@ from evaluation.compatibility.results import to_json
 from lifelong.gallery.commands import COMMANDS as GALLERY
 from lifelong.protocols.commands import COMMANDS as BENCHMARK
 from lifelong.recipe_command import PROGRAM, of_recipe
-from lifelong.runs.files import copy_run, read_plan
 from lifelong.runs.measure import measure
 from lifelong.runs.planning import describe, make_plan
 from lifelong.runs.promotion import promote as promote_stage
+from lifelong.runs.run import open_run
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.config import StageConfig
 from lifelong.sweep import Metric, sweep_stages
@@ -91,7 +91,7 @@ def run(
         raise InputError("give --out DIR for a new run, or --from RUN to add stages to one")
     where = storage.resolve(out or from_run)
     if out and from_run and not storage.exists(storage.join(where, "plan.json")):
-        copy_run(storage.resolve(from_run), where)
+        open_run(storage.resolve(from_run)).copy(where)
     from_run = where if from_run else ""
     options = {"start": start, "from_run": from_run, "unseen": unseen}
     made = make_plan(config, stage, identities=identities, any_counts=any_counts, **options)
@@ -110,7 +110,7 @@ def results(run: Annotated[str, tyro.conf.Positional]) -> None:
         run: A run directory.
     """
     run = storage.resolve(run)
-    scores = measure(run, read_plan(run))
+    scores = measure(open_run(run))
     console.print(to_markdown(scores), markup=False)
     print_result(to_json(scores))
 

@@ -12,7 +12,7 @@ from cluster.sweep.report import write_sweep
 from cluster.sweep.search_space import draw_trials, read_space
 from cluster.sweep.tune import sweep
 from cluster.values import override
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json
 

@@ -11,7 +11,7 @@ from evaluation.embedding.map_store import map_store
 from evaluation.embedding.pipeline import embed_dataset
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
 from lifelong.training.job import StageJob
 from pretrain.models.directory import load_embedder
 from pretrain.models.precision import Precision

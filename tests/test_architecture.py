@@ -137,7 +137,7 @@ PURE_ROOMS = {
     "lifelong": ("losses", "memory", "stages", "models", "data", "training", "gallery"),
 }
 """Where nothing reaches Ray, however it is imported: formulas, files, values."""
-LATE = ("pretrain/train.py", "pretrain/export.py", "lifelong/runs/local.py")
+LATE = ("pretrain/train.py", "pretrain/export.py", "lifelong/runs/backend.py")
 """What loads Ray when a run asks for it: to train in one process waits for none."""
 
 

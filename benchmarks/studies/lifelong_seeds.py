@@ -20,8 +20,8 @@ from cluster import storage
 from cluster.console import console, print_result
 from cluster.values import override
 from lifelong.recipes import find_recipe
-from lifelong.runs.files import copy_run
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
+from lifelong.runs.run import open_run
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
 from pretrain.street.config import StreetConfig
@@ -122,7 +122,7 @@ def _run(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple[
     run = f"{out}/runs/{method}/{seed}"
     if not os.path.exists(f"{run}/plan.json"):
         shutil.rmtree(run, ignore_errors=True)
-        copy_run(f"{out}/first/{seed}", run)
+        open_run(f"{out}/first/{seed}").copy(run)
     return run_sequence(_plan(out, seed, styles, method, over), run, LocalBackend())
 
 

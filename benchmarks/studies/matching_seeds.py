@@ -28,8 +28,8 @@ from evaluation.scoring.problem import read_problem
 from evaluation.scoring.ranking import RankingConfig
 from evaluation.scoring.scores import BootstrapConfig, scores_of
 from lifelong.recipes import find_recipe
-from lifelong.runs.files import features_file, model_folder
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
+from lifelong.runs.run import open_run
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
 
@@ -105,9 +105,9 @@ def _run(
     run_sequence(plan, run, backend, evaluate=False)
     scores: dict[str, Any] = {}
     for style in (source, *targets):
-        location = features_file(run, f"style{style}", 1)
+        location = open_run(run).features(f"style{style}", 1)
         rows = [row for row in read_dataset(domain(out, seed, style)) if row.split != "train"]
-        backend.embed_maps(rows, model_folder(run, plan, 1), location, use_gpu=False)
+        backend.embed_maps(rows, open_run(run).model(1), location, use_gpu=False)
         problem = read_problem([location], find_protocol("market"))
         matching = MatchingConfig(matcher="qaconv" if recipe.startswith("qaconv") else "cosine", exact=True)
         for name, ranking in RANKINGS.items():

@@ -23,8 +23,8 @@ from cluster.values import override
 from lifelong.protocols.manifest import make_manifest
 from lifelong.protocols.run import MANIFEST, run_benchmark
 from lifelong.recipes import find_recipe
-from lifelong.runs.files import copy_run
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
+from lifelong.runs.run import open_run
 from lifelong.runs.scores import BenchmarkScoring
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
@@ -116,7 +116,7 @@ def _run(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, ove
     manifest = make_manifest(plan, "inter", protocol=scoring.protocol)
     if not os.path.exists(f"{run}/{MANIFEST}"):
         shutil.rmtree(run, ignore_errors=True)
-        copy_run(f"{out}/first/{_first_of(arm)}/{seed}", run)
+        open_run(f"{out}/first/{_first_of(arm)}/{seed}").copy(run)
         storage.write_json(f"{run}/{MANIFEST}", manifest)
     return run_benchmark(plan, run, LocalBackend(), manifest, scoring)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.errors import InputError
+from evaluation.features.apart import apart
 from evaluation.features.files import read_features
 from evaluation.features.table import Features, concatenate
 from evaluation.metrics.counting import JUNK_IDENTITY, Labels
@@ -94,15 +95,14 @@ def keep_apart(tables: Sequence[Features]) -> Features:
 
     Junk (-1) and distractors (0) stay what they are.
     """
-    moved, next_identity, next_camera = [], 1, 0
-    for table in tables:
+    moved, next_camera = [], 0
+    for number, table in enumerate(tables):
         is_person = table.identity > 0
-        identities, identity = np.unique(table.identity[is_person], return_inverse=True)
+        # From 1 within a dataset first: another tool's may be any numbers.
+        own = np.minimum(table.identity, 0)
+        own[is_person] = np.unique(table.identity[is_person], return_inverse=True)[1] + 1
         cameras, camera = np.unique(table.camera, return_inverse=True)
-        renumbered = np.minimum(table.identity, 0)
-        renumbered[is_person] = identity + next_identity
-        moved.append(replace(table, identity=renumbered, camera=camera + next_camera))
-        next_identity += len(identities)
+        moved.append(replace(table, identity=apart(own, number), camera=camera + next_camera))
         next_camera += len(cameras)
     assert JUNK_IDENTITY == -1
     return concatenate(moved)

@@ -9,7 +9,7 @@ from cluster import storage
 from evaluation.compatibility.results import from_json
 from lifelong.demo.report import METHODS, describe_stages
 from lifelong.recipes import find_recipe
-from lifelong.runs.files import copy_run
+from lifelong.runs.run import open_run
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, Stage
@@ -60,7 +60,7 @@ def run_stages(config: DemoConfig, out: str, announce: Announce) -> Addition:
         announce(f"lifelong stages 2 and 3: {method}; galleries stay as they are")
         if not os.path.exists(f"{run}/plan.json"):
             shutil.rmtree(run, ignore_errors=True)
-            copy_run(f"{out}/lifelong/first", run)
+            open_run(f"{out}/lifelong/first").copy(run)
         results[method] = run_sequence(plan_of(config, out, method), run, RayBackend())
     found = {method: from_json(result) for method, result in results.items()}
     return describe_stages(found, results, f"{out}/lifelong")

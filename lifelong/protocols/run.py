@@ -1,6 +1,6 @@
 """A benchmark from its plan to its results: trains, scores the model of every task, and goes on where it was.
 
-Beside what a run leaves (`lifelong.runs.files`)::
+Beside what a run leaves (`lifelong.runs.run`)::
 
     RUN/manifest.json                   what is trained and tested; written before training, and never changed
     RUN/features/NAME/by-01.parquet     queries and gallery of a dataset by the model of a task; .maps for QAConv
@@ -23,9 +23,10 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from lifelong.protocols.manifest import Kind, first_difference, tested_stages
 from lifelong.protocols.report import HEADINGS, chart, to_markdown
-from lifelong.runs.files import features_file, model_folder, read_done, stage_folder
-from lifelong.runs.local import Backend
-from lifelong.runs.scores import SCORES, BenchmarkScoring, extract, matcher_of, score_model
+from lifelong.runs.backend import Backend
+from lifelong.runs.embed import embed_missing
+from lifelong.runs.run import Run, StageFolder
+from lifelong.runs.scores import SCORES, BenchmarkScoring, matcher_of, score_model
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, named, plan_to_json
 
@@ -54,7 +55,8 @@ def run_benchmark(
         raise InputError(f"the manifest is of protocol {manifest['protocol']}, not {scoring.protocol}; make it anew")
     _claim(plan, out, manifest)
     run_sequence(plan, out, backend, evaluate=False)
-    tasks = [_score_task(plan, out, backend, manifest, scoring, k) for k in range(1, len(plan.stages) + 1)]
+    run = Run(out, plan)
+    tasks = [_score_task(stage, backend, manifest, scoring) for stage in run.stages]
     config = plan.stages[0].config
     result = {
         "benchmark": manifest["benchmark"],
@@ -62,7 +64,7 @@ def run_benchmark(
         "recipe": config.recipe,
         "seed": config.seed,
         "config_fingerprint": fingerprint(config),
-        "settings": _settings(plan, out, scoring),
+        "settings": _settings(run, scoring),
         "summary": summary_of(tasks, manifest["benchmark"]),
         "tasks": tasks,
     }
@@ -86,38 +88,37 @@ def _claim(plan: LifelongPlan, out: str, manifest: Mapping[str, Any]) -> None:
     storage.write_json(location, dict(manifest))
 
 
-def _settings(plan: LifelongPlan, out: str, scoring: BenchmarkScoring) -> str:
+def _settings(run: Run, scoring: BenchmarkScoring) -> str:
     """Name all that tells methods apart, the seed left out: runs that share it are seeds of one method."""
-    start = "random"
+    plan, start = run.plan, "random"
     if plan.start:  # a safetensors file lacks the embedding layer, which the seed draws: its name stands for it
         start = storage.name_of(plan.start)
         if not start.endswith(".safetensors"):
-            start = storage.read_json(storage.join(model_folder(out, plan, 0), "config.json"))["fingerprint"]
+            start = storage.read_json(storage.join(run.model(0), "config.json"))["fingerprint"]
     return f"config {fingerprint(replace(plan.stages[0].config, seed=0))}, start {start}, matcher {scoring.matcher}"
 
 
 def _score_task(
-    plan: LifelongPlan, out: str, backend: Backend, manifest: Mapping[str, Any], scoring: BenchmarkScoring, number: int
+    stage: StageFolder, backend: Backend, manifest: Mapping[str, Any], scoring: BenchmarkScoring
 ) -> dict[str, Any]:
     """Embed what the model of a task is tested on, and score it; what an earlier call left is not made again."""
-    model, stage = model_folder(out, plan, number), plan.stages[number - 1]
-    matcher = matcher_of(model, scoring)
-    done = read_done(stage_folder(out, plan, number))
-    assert done is not None, "run_sequence has finished every stage"
+    run, number = stage.run, stage.number
+    matcher = matcher_of(stage.model, scoring)
     made_with = {
-        "model_fingerprint": done["model_fingerprint"],
+        "model_fingerprint": stage.fingerprint,
         "manifest": manifest["sha256"],
         "scoring": to_json(scoring) | {"matcher": matcher},
     }
-    location = storage.join(out, "scores", f"by-{number:02d}.json")
+    location = run.file(f"scores/by-{number:02d}.json")
     if storage.exists(location):
         found: dict[str, Any] = storage.read_json(location)
         if all(found.get(name) == value for name, value in made_with.items()):
             return found["scores"]
-    seen, unseen = datasets_after(plan, manifest["benchmark"], number)
-    file_of = {name: features_file(out, name, number) for name in seen | unseen}
-    rows = {file_of[name]: _tested_rows(spec, stage.any_counts) for name, spec in (seen | unseen).items()}
-    extract(rows, model, backend, matcher=matcher, use_gpu=stage.config.scale.use_gpu)
+    seen, unseen = datasets_after(run.plan, manifest["benchmark"], number)
+    file_of = {name: run.features(name, number) for name in seen | unseen}
+    rows = {file_of[name]: _tested_rows(spec, stage.stage.any_counts) for name, spec in (seen | unseen).items()}
+    use_gpu = stage.config.scale.use_gpu
+    embed_missing(rows, stage.model, backend, use_gpu=use_gpu, with_maps=matcher == "qaconv")
     files, other_files = ({name: file_of[name] for name in names} for names in (seen, unseen))
     scores: dict[str, Any] = {"name": stage.name} | score_model(files, other_files, matcher, scoring)
     storage.write_json(location, made_with | {"scores": scores})

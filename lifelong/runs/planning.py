@@ -6,14 +6,12 @@ from typing import Any
 import numpy as np
 
 from cluster.errors import InputError
+from evaluation.features.apart import apart
 from lifelong.data.samplers import make_draws
-from lifelong.runs.files import read_plan
+from lifelong.runs.run import open_run
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, make_stages
 from pretrain.models.initial import model_config_of, resolve_initial
-
-MOST_IDENTITIES = 10_000_000
-"""More than any dataset has: identities of two stages are different people."""
 
 
 def make_plan(
@@ -43,7 +41,7 @@ def make_plan(
     if not stage:
         raise InputError("name at least one stage: --stage market1501:DIR --stage csv:FILE (see evaluation.datasets)")
     if from_run:
-        old = read_plan(from_run)
+        old = open_run(from_run).plan
         if start or unseen:
             raise InputError("a run that goes on keeps its --start and its --unseen; leave them out with --from")
         config = replace(config, model=old.stages[0].config.model)
@@ -63,13 +61,13 @@ def describe(plan: LifelongPlan) -> list[dict[str, Any]]:
         InputError: If a dataset cannot be read.
     """
     described: list[dict[str, Any]] = []
-    so_far: list[int] = []
+    so_far = np.zeros(0, np.int64)
     for number, stage in enumerate(plan.stages):
         rows, config = stage.rows(), stage.config
         train = [row for row in rows if row.split == "train" and row.identity > 0]
-        own = [number * MOST_IDENTITIES + row.identity for row in train]
-        so_far += own
-        draws = make_draws(config, np.array(so_far if config.joint else own, np.int64), "")
+        own = apart(np.array([row.identity for row in train], np.int64), number)
+        so_far = np.concatenate([so_far, own])
+        draws = make_draws(config, so_far if config.joint else own, "")
         described.append(
             {
                 "stage": stage.name,

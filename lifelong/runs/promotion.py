@@ -7,8 +7,8 @@ from cluster.console import console
 from cluster.errors import InputError, Refusal
 from evaluation.compatibility.verdict import judge
 from lifelong.gallery.gallery import Gallery
-from lifelong.runs.files import read_done, read_plan, stage_folder
 from lifelong.runs.measure import measure
+from lifelong.runs.run import open_run
 
 
 def promote(run: str, *, stage: int, max_forgetting: float, tolerance: float, gallery: str) -> dict[str, Any]:
@@ -28,13 +28,12 @@ def promote(run: str, *, stage: int, max_forgetting: float, tolerance: float, ga
         Refusal: If it does not pass, saying by how much.
         InputError: If there is no such stage or gallery.
     """
-    plan = read_plan(run)
-    result = measure(run, plan)
+    opened = open_run(run)
+    result = measure(opened)
     number = stage or len(result.names)
     if not 1 <= number <= len(result.names):
         raise InputError(f"{run} has finished stages 1 to {len(result.names)}, got --stage {number}")
-    done = read_done(stage_folder(run, plan, number))
-    assert done is not None
+    fingerprint = opened.stage(number).fingerprint
     target = Gallery.open(gallery) if gallery else None
     verdict = judge(
         result.table.mAP,
@@ -49,15 +48,13 @@ def promote(run: str, *, stage: int, max_forgetting: float, tolerance: float, ga
     promoted = {
         "stage": number,
         "name": result.names[number - 1],
-        "model_fingerprint": done["model_fingerprint"],
+        "model_fingerprint": fingerprint,
         "tolerance": tolerance,
         "max_forgetting": max_forgetting,
         "earlier": [{"name": one.name, "gain": one.gain, "forgetting": one.forgetting} for one in verdict.datasets],
     }
-    storage.write_json(storage.join(run, "promoted.json"), promoted)
+    storage.write_json(opened.file("promoted.json"), promoted)
     if target is not None:
-        target.declare(done["model_fingerprint"], note=f"promoted: stage {number} of {run}")
-    console.print(
-        f"promoted: stage {number}, {result.names[number - 1]}, model {done['model_fingerprint']}", markup=False
-    )
+        target.declare(fingerprint, note=f"promoted: stage {number} of {run}")
+    console.print(f"promoted: stage {number}, {result.names[number - 1]}, model {fingerprint}", markup=False)
     return promoted

@@ -12,14 +12,11 @@ import numpy as np
 
 from cluster import storage
 from cluster.errors import InputError
-from evaluation.datasets.rows import ImageRow
-from evaluation.features.files import maps_location, read_features
-from evaluation.features.parquet import write_features
+from evaluation.features.files import read_features
 from evaluation.metrics.protocols import find_protocol
 from evaluation.scoring.matchers import MatchingConfig, open_matcher
 from evaluation.scoring.problem import keep_apart, make_problem
 from evaluation.scoring.scores import score, summarise
-from lifelong.runs.local import Backend
 from pretrain.models.directory import MATCHING_FILE
 
 MatcherName = Literal["cosine", "qaconv"]
@@ -50,30 +47,6 @@ def matcher_of(model: str, scoring: BenchmarkScoring) -> MatcherName:
     if scoring.matcher == "auto":
         return "qaconv" if storage.exists(storage.join(model, MATCHING_FILE)) else "cosine"
     return scoring.matcher
-
-
-def extract(
-    datasets: Mapping[str, Sequence[ImageRow]], model: str, backend: Backend, *, matcher: MatcherName, use_gpu: bool
-) -> None:
-    """Write the features files that are missing, for QAConv with maps beside them.
-
-    Args:
-        datasets: Queries and gallery of each, by the location of its features file.
-        model: A model directory.
-        backend: Where images are embedded.
-        matcher: What will compare them.
-        use_gpu: Whether embedding takes a GPU.
-    """
-    missing = {location: rows for location, rows in datasets.items() if not storage.exists(location)}
-    if matcher == "qaconv":
-        for location, rows in datasets.items():
-            if location in missing or not storage.exists(maps_location(location)):
-                backend.embed_maps(rows, model, location, use_gpu=use_gpu)
-    elif missing:  # all at once: a model is loaded once in a worker
-        features = backend.embed([row for rows in missing.values() for row in rows], model, use_gpu=use_gpu)
-        ends = np.cumsum([len(rows) for rows in missing.values()])
-        for location, end in zip(missing, ends.tolist(), strict=True):
-            write_features(location, features.take(np.arange(end - len(missing[location]), end)))
 
 
 def score_together(locations: Sequence[str], matcher: MatcherName, scoring: BenchmarkScoring) -> dict[str, Any]:

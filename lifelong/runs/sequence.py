@@ -1,26 +1,24 @@
-"""All stages of a run in order, the gallery that grows with them and is never extracted again, and the scores."""
+"""All stages of a run in order: claim, train, embed, store, score."""
 
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from cluster import storage
 from cluster.console import console
 from cluster.errors import InputError
 from evaluation.compatibility.results import to_json
+from evaluation.features.apart import apart
+from evaluation.features.parquet import read_parquet
 from lifelong.gallery.gallery import Gallery
 from lifelong.memory.store import read_exemplars
-from lifelong.runs.files import model_folder, read_done, stage_folder
-from lifelong.runs.local import Backend
-from lifelong.runs.measure import extract, match, measure, stored_gallery
-from lifelong.runs.stage import MEMORY, run_stage
-from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json, refuse_other_past
+from lifelong.runs.backend import Backend
+from lifelong.runs.embed import embed
+from lifelong.runs.measure import match, measure
+from lifelong.runs.run import Run, StageFolder, claim_run
+from lifelong.runs.train_stage import train_stage
+from lifelong.stages.plan import LifelongPlan
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.initial import read_initial
-
-IDENTITIES = 1_000_000
-"""More than any dataset has."""
 
 
 def run_sequence(plan: LifelongPlan, out: str, backend: Backend, *, evaluate: bool = True) -> dict[str, Any]:
@@ -38,84 +36,71 @@ def run_sequence(plan: LifelongPlan, out: str, backend: Backend, *, evaluate: bo
     Raises:
         InputError: If the location holds another run, a dataset cannot be read, or the memory has changed.
     """
-    _claim(plan, out)
-    _write_start(plan, out)
+    run = claim_run(plan, out)
+    write_start(run)
     result: dict[str, Any] = {}
-    for number, stage in enumerate(plan.stages, 1):
-        is_new = read_done(stage_folder(out, plan, number)) is None
-        run_stage(out, plan, number, backend)
-        check_memory(out, plan, number)
+    for stage in run.stages:
+        is_new = stage.done is None
+        train_stage(stage, backend)
+        check_memory(run, upto=stage.number)
         if evaluate:
-            extract(out, plan, number, backend)
-            match(out, plan, number, backend)
-            _store(out, plan, number)
-            if not is_new and number < len(plan.stages):
-                continue  # scored when it was new, and again with all stages after it
-            scores = measure(out, plan, upto=number)
-            last = scores.stages[-1]
-            console.print(
-                f"stage {number}, {stage.name}: mAP without re-extraction {100 * last.bc.mAP:.1f} %, "
-                f"re-extracted {100 * last.reindex.mAP:.1f} %, no update {100 * last.old.mAP:.1f} %",
-                markup=False,
-            )
-            result = to_json(scores)
+            embed(stage, backend)
+            store(stage)
+            match(stage, backend)
+            if is_new or stage is run.stages[-1]:  # an older one was scored when it was new
+                result = score(stage)
     return result
 
 
-def _claim(plan: LifelongPlan, out: str) -> None:
-    location = storage.join(out, "plan.json")
-    if storage.exists(location):
-        refuse_other_past(plan_from_json(storage.read_json(location)), plan)
-    elif storage.list_files(out):
-        raise InputError(f"{out} holds other files and no plan.json of a run; give an empty --out")
-    for stage in plan.stages:
-        stage.rows()  # what cannot be read is found before anything is trained
-    storage.write_json(location, plan_to_json(plan))
-
-
-def _write_start(plan: LifelongPlan, out: str) -> None:
-    """Write the first weights as a model directory."""
-    location = model_folder(out, plan, 0)
+def write_start(run: Run) -> None:
+    """Write the first weights as a model directory, once."""
+    location = run.model(0)
     if storage.exists(storage.join(location, "config.json")):
         return
-    config = plan.stages[0].config
-    tensors, model = read_initial(plan.start, config.model, seed=config.seed)
+    start, config = run.plan.start, run.stage(1).config
+    tensors, model = read_initial(start, config.model, seed=config.seed)
     if model != config.model:
         raise InputError(
-            f"{plan.start} is {model} and the stages are configured for {config.model}; give the same --model options"
+            f"{start} is {model} and the stages are configured for {config.model}; give the same --model options"
         )
-    card = model_card(title="first weights", config=model, facts=[("from", plan.start or "random")], trained="")
+    card = model_card(title="first weights", config=model, facts=[("from", start or "random")], trained="")
     plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
     write_model(plain, model, location, recipe="start", step=0, card=card)
 
 
-def _store(out: str, plan: LifelongPlan, number: int) -> None:
-    """Add the gallery of a stage to what is searched, once; models of a run are declared as they come.
-
-    Declaring says that the run was made to be searched like this. Whether it can be is what `promote` judges.
-    Datasets number their people from 1 each; in the gallery, those of stage k are ``k * IDENTITIES + identity``.
-    """
-    location = storage.join(out, "gallery")
-    done = read_done(stage_folder(out, plan, number))
-    assert done is not None
-    fingerprint, name = done["model_fingerprint"], plan.stages[number - 1].name
-    features = stored_gallery(out, plan, number)
-    if number == 1 and not Gallery.exists(location):
-        Gallery.create(location, size=features.feature.shape[1], model_fingerprint=fingerprint)
-    gallery = Gallery.open(location)
-    gallery.declare(fingerprint, note=f"stage {number}, {name}")
-    identity = np.where(features.identity > 0, features.identity + number * IDENTITIES, features.identity)
-    gallery.add(replace(features, identity=identity), source=name)
-
-
-def check_memory(out: str, plan: LifelongPlan, upto: int) -> None:
+def check_memory(run: Run, *, upto: int) -> None:
     """Check that what finished stages keep is what they wrote, byte by byte.
 
     Raises:
         InputError: If a memory has changed.
     """
-    for number in range(1, upto + 1):
-        folder = stage_folder(out, plan, number)
-        done = read_done(folder)
+    for stage in run.stages[:upto]:
+        done = stage.done
         if done and done["memory_sha256"]:
-            read_exemplars(storage.join(folder, MEMORY), sha256=done["memory_sha256"])
+            read_exemplars(stage.memory, sha256=done["memory_sha256"])
+
+
+def store(stage: StageFolder) -> None:
+    """Add the gallery of a stage to what is searched, once; models of a run are declared as they come.
+
+    Declaring says that the run was made to be searched like this. Whether it can be is what `promote` judges.
+    """
+    location = stage.run.file("gallery")
+    features = read_parquet(stage.run.features(stage.name, stage.number)).select("gallery")
+    if stage.number == 1 and not Gallery.exists(location):
+        Gallery.create(location, size=features.feature.shape[1], model_fingerprint=stage.fingerprint)
+    gallery = Gallery.open(location)
+    gallery.declare(stage.fingerprint, note=f"stage {stage.number}, {stage.name}")
+    gallery.add(replace(features, identity=apart(features.identity, stage.number)), source=stage.name)
+
+
+def score(stage: StageFolder) -> dict[str, Any]:
+    """Score the run up to a stage, write the results, and say them in a line."""
+    scores = measure(stage.run, upto=stage.number)
+    last = scores.stages[-1]
+    console.print(
+        f"stage {stage.number}, {stage.name}: mAP without re-extraction {100 * last.bc.mAP:.1f} %, "
+        f"re-extracted {100 * last.reindex.mAP:.1f} %, no update {100 * last.old.mAP:.1f} %",
+        markup=False,
+    )
+    return to_json(scores)

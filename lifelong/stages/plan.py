@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster import storage
@@ -12,6 +12,7 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from lifelong.stages.config import StageConfig
 from lifelong.stages.splits import parse_part, take_part
+from pretrain.config.scale import ScaleConfig
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -136,6 +137,11 @@ def plan_from_json(values: Any) -> LifelongPlan:
         raise InputError(f"this is no plan of this version ({error}); use the version that wrote it") from error
 
 
+def _lasting(stage: Stage) -> Stage:
+    """Return a stage without what may change when it goes on: who computes."""
+    return replace(stage, config=replace(stage.config, scale=ScaleConfig()))
+
+
 def refuse_other_past(old: LifelongPlan, new: LifelongPlan) -> None:
     """Check that a plan continues another: stages may be added at the end, and nothing else may change.
 
@@ -148,7 +154,7 @@ def refuse_other_past(old: LifelongPlan, new: LifelongPlan) -> None:
             f"this plan has {len(new.stages)}, {new.start or 'random'} and {list(new.unseen)}; a run only grows"
         )
     for before, after in zip(old.stages, new.stages, strict=False):
-        changed = differences(before, after)
+        changed = differences(_lasting(before), _lasting(after))
         if changed:
             raise InputError(
                 f"stage {before.name} of the run has other settings ({'; '.join(changed)}); repeat them, or give "

@@ -18,7 +18,7 @@ from torch import nn
 
 from lifelong.losses.parts import PartHead
 from lifelong.recipes import find_recipe as find_stage_recipe
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, Stage
 from lifelong.training.stage_learner import StageLearner

@@ -11,8 +11,8 @@ import torch
 import pretrain.training.ray_train
 from evaluation.qaconv.maps import open_maps
 from lifelong.models.files import read_network
-from lifelong.runs.files import copy_run, stage_folder
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
+from lifelong.runs.run import Run, open_run
 from lifelong.runs.sequence import run_sequence
 from lifelong.train import RayBackend
 from lifelong.training.stage_learner import StageLearner
@@ -36,7 +36,7 @@ def local(domains, tmp_path_factory):
     plan = plan_of(domains, "north", "south", precision="float64")
     first = str(tmp_path_factory.mktemp("first") / "run")
     run_sequence(replace(plan, stages=plan.stages[:1]), first, LocalBackend())
-    copy_run(first, out)
+    open_run(first).copy(out)
     return plan, first, out, run_sequence(plan, out, LocalBackend())
 
 
@@ -64,13 +64,13 @@ def test_ray_trains_what_one_process_trains_also_when_a_worker_dies(
     plan, first, expected_run, expected = local
     monkeypatch.setattr(pretrain.training.ray_train, "train_loop", dies_once_in_stage_two(tmp_path / "died"))
     out = str(tmp_path / "run")
-    copy_run(first, out)
+    open_run(first).copy(out)
     result = run_sequence(plan, out, RayBackend())
     assert (tmp_path / "died").exists()
-    found, wanted = (read_network(f"{stage_folder(run, plan, 2)}/network.safetensors") for run in (out, expected_run))
+    found, wanted = (read_network(Run(run, plan).stage(2).network) for run in (out, expected_run))
     for name, value in wanted.items():
         assert torch.allclose(found[name], value, rtol=1e-9, atol=1e-12), name
-    assert [record["step"] for record in read_metrics(stage_folder(out, plan, 2))] == list(range(1, 7))
+    assert [record["step"] for record in read_metrics(Run(out, plan).stage(2).location)] == list(range(1, 7))
     assert result["stages"][1]["bc"]["mAP"] == pytest.approx(expected["stages"][1]["bc"]["mAP"], abs=0.02)
 
 
@@ -80,7 +80,7 @@ def test_ray_follows_the_graph_of_every_epoch(ray_cluster: None, domains: Path, 
     backends = {"local": LocalBackend(), "ray": RayBackend()}
     for name, backend in backends.items():
         run_sequence(plan, str(tmp_path / name), backend, evaluate=False)
-    folders = [Path(stage_folder(str(tmp_path / name), plan, 1)) for name in backends]
+    folders = [Path(Run(str(tmp_path / name), plan).stage(1).location) for name in backends]
     graphs = [sorted((folder / "graphs").iterdir()) for folder in folders]
     assert [path.name for path in graphs[0]] == [path.name for path in graphs[1]]
     assert len(graphs[0]) == 3

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.console import run_cli
 from lifelong.protocols import commands
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
 from tests.lifelong.people import write_people
 
 SMALL = "--model.embedding-size 8 --model.height 32 --model.width 16 --batch-identities 2 --epochs 1"

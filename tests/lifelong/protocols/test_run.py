@@ -13,7 +13,7 @@ from lifelong.protocols.compare import compare
 from lifelong.protocols.manifest import make_manifest, manifest_hash
 from lifelong.protocols.plans import inter, intra
 from lifelong.protocols.run import run_benchmark
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
 from lifelong.runs.scores import BenchmarkScoring
 from tests.lifelong.people import write_people
 from tests.lifelong.runs.runs import TINTS, config_of

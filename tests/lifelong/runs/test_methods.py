@@ -4,8 +4,8 @@ import pytest
 from safetensors.torch import load_file
 
 from cluster import storage
-from lifelong.runs.files import model_folder
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
+from lifelong.runs.run import Run
 from lifelong.runs.sequence import run_sequence
 from pretrain.models.directory import load_embedder
 from tests.lifelong.runs.runs import plan_of, write_domains
@@ -40,12 +40,12 @@ def test_models_that_match_are_scored_by_matching(matched):
 
 def test_a_later_stage_goes_on_with_the_branch(matched):
     plan, out = matched
-    last = load_file(f"{model_folder(out, plan, 1)}/matching.safetensors")
+    last = load_file(f"{Run(out, plan).model(1)}/matching.safetensors")
     start = load_file(f"{out}/stages/02-south/start.safetensors")
-    trained = load_file(f"{model_folder(out, plan, 2)}/matching.safetensors")
+    trained = load_file(f"{Run(out, plan).model(2)}/matching.safetensors")
     assert all((start[f"matching.{name}"] == value).all() for name, value in last.items())
     assert not (trained["neck.weight"] == last["neck.weight"]).all()
-    assert load_embedder(model_folder(out, plan, 2)).head is not None
+    assert load_embedder(Run(out, plan).model(2)).head is not None
 
 
 def test_a_graph_is_kept_of_every_epoch(matched):

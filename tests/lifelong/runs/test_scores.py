@@ -8,10 +8,10 @@ from evaluation.features.files import maps_location
 from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
 from evaluation.qaconv.maps import open_maps
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
+from lifelong.runs.embed import embed_missing
 from lifelong.runs.scores import (
     BenchmarkScoring,
-    extract,
     matcher_of,
     score_model,
     score_together,
@@ -107,11 +107,11 @@ def test_features_are_written_once_and_maps_beside_them(drawn, tmp_path):
     datasets = {files[name]: rows[name] for name in rows}
     backend = Counting()
     for _ in range(2):
-        extract(datasets, model, backend, matcher="cosine", use_gpu=False)
+        embed_missing(datasets, model, backend, use_gpu=False)
     assert backend.embedded == [36], "one pass over both datasets"
     cosine = score_together(list(files.values()), "cosine", MARKET)
     for _ in range(2):
-        extract(datasets, model, backend, matcher="qaconv", use_gpu=False)
+        embed_missing(datasets, model, backend, use_gpu=False, with_maps=True)
     assert backend.embedded[1:] == list(files.values())
     assert matcher_of(model, MARKET) == "qaconv"
     with open_maps(maps_location(files["north"])) as maps:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from cluster.errors import Refusal
 from evaluation.features.parquet import read_parquet
@@ -15,11 +16,13 @@ from lifelong.data.feed import read_images
 from lifelong.gallery.gallery import Gallery
 from lifelong.memory.store import read_exemplars
 from lifelong.models.files import read_network
-from lifelong.runs.files import copy_run, read_done, read_plan, stage_folder
-from lifelong.runs.local import LocalBackend
+from lifelong.runs.backend import LocalBackend
 from lifelong.runs.promotion import promote
+from lifelong.runs.run import Run, open_run
 from lifelong.runs.sequence import run_sequence
+from lifelong.training.stage_learner import StageLearner
 from pretrain.models.directory import load_embedder
+from pretrain.training.record import read_metrics
 from tests.lifelong.runs.runs import plan_of, write_domains
 
 
@@ -89,8 +92,8 @@ def test_nothing_that_an_earlier_stage_left_is_written_again(finished):
 
 def test_the_memory_holds_images_and_features_of_the_model_of_its_stage(finished):
     out, plan, _, _ = finished
-    folder = stage_folder(str(out), plan, 2)
-    done = read_done(folder)
+    folder = Run(str(out), plan).stage(2).location
+    done = Run(str(out), plan).stage(2).done
     memory = read_exemplars(f"{folder}/memory.parquet", sha256=done["memory_sha256"])
     assert len(memory) == done["memory_images"] == 6 * 2
     assert set(memory.stage) == {2}
@@ -107,7 +110,7 @@ def test_the_gallery_has_each_domain_by_its_own_model(finished):
     gallery = Gallery.open(str(out / "gallery"))
     gallery.verify()
     features = gallery.features()
-    fingerprints = [read_done(stage_folder(str(out), plan, number))["model_fingerprint"] for number in (1, 2)]
+    fingerprints = [Run(str(out), plan).stage(number).done["model_fingerprint"] for number in (1, 2)]
     assert fingerprints[0] != fingerprints[1]
     assert [(features.model_fingerprint == one).sum() for one in fingerprints] == [24, 24]
     stored = read_parquet(str(out / "features/north/by-01.parquet")).select("gallery")
@@ -133,7 +136,7 @@ def test_a_run_that_stopped_goes_on_with_the_stage_that_is_missing(domains, tmp_
 
 def test_a_stage_that_could_not_say_that_it_was_done_says_so(tmp_path, finished):
     out, plan, _, result = finished
-    copy_run(str(out), str(tmp_path / "copy"))
+    open_run(str(out)).copy(str(tmp_path / "copy"))
     done = tmp_path / "copy/stages/02-south/done.json"
     before = json.loads(done.read_text())
     done.unlink()
@@ -142,8 +145,8 @@ def test_a_stage_that_could_not_say_that_it_was_done_says_so(tmp_path, finished)
 
 
 def test_a_copy_goes_on_with_another_method(domains, tmp_path, finished):
-    copy_run(str(finished[0]), str(tmp_path / "copy"))
-    old = read_plan(str(tmp_path / "copy"))
+    open_run(str(finished[0])).copy(str(tmp_path / "copy"))
+    old = open_run(str(tmp_path / "copy")).plan
     other = plan_of(domains, "east", recipe="finetune").stages
     with pytest.raises(ValueError, match="share the name 'east'"):
         replace(old, stages=(*old.stages, *other))
@@ -153,13 +156,13 @@ def test_a_copy_goes_on_with_another_method(domains, tmp_path, finished):
     assert backend.trained == [3]
     assert len(result["stages"]) == 3
     assert result["stages"][:2] == finished[3]["stages"]
-    assert len(read_plan(str(finished[0])).stages) == 2
+    assert len(open_run(str(finished[0])).plan.stages) == 2
     with pytest.raises(ValueError, match="is not empty; give another --out"):
-        copy_run(str(finished[0]), str(tmp_path / "copy"))
+        open_run(str(finished[0])).copy(str(tmp_path / "copy"))
 
 
 def test_a_memory_that_changed_stops_the_run(domains, tmp_path, finished):
-    copy_run(str(finished[0]), str(tmp_path / "copy"))
+    open_run(str(finished[0])).copy(str(tmp_path / "copy"))
     memory = tmp_path / "copy/stages/01-north/memory.parquet"
     data = bytearray(memory.read_bytes())
     data[len(data) // 2] ^= 1
@@ -185,17 +188,17 @@ def test_other_settings_and_other_folders_are_refused(domains, tmp_path, finishe
 def test_joint_training_sees_all_images_so_far(domains, tmp_path):
     plan = plan_of(domains, "north", "south", "east", recipe="joint")
     run_sequence(plan, str(tmp_path / "run"), LocalBackend(), evaluate=False)
-    images = read_images(stage_folder(str(tmp_path / "run"), plan, 3))
+    images = read_images(Run(str(tmp_path / "run"), plan).stage(3).location)
     assert np.bincount(images.label).tolist() == [4] * 18
     assert len(set(images.path)) == 72
-    assert read_done(stage_folder(str(tmp_path / "run"), plan, 3))["memory_images"] == 0
+    assert Run(str(tmp_path / "run"), plan).stage(3).done["memory_images"] == 0
 
 
 def test_a_run_begins_with_the_weights_that_it_was_given(domains, tmp_path, finished):
     given = str(finished[0] / "stages/01-north/model")
     plan = plan_of(domains, "east", start=given)
     run_sequence(plan, str(tmp_path / "run"), LocalBackend(), evaluate=False)
-    begun = read_network(f"{stage_folder(str(tmp_path / 'run'), plan, 1)}/start.safetensors")
+    begun = read_network(f"{Run(str(tmp_path / 'run'), plan).stage(1).location}/start.safetensors")
     weights = load_embedder(given).encoder.state_dict()
     assert all((begun[f"encoder.{name}"] == value).all() for name, value in weights.items())
 
@@ -205,7 +208,7 @@ def test_the_gate_says_by_how_much(finished, tmp_path):
     table, own = np.array(result["table"]["mAP"], float), result["own"]["mAP"]
     gain, forgetting = table[1][0] - table[0][0], table[0][0] - own[1][0]
     gallery = Gallery.create(str(tmp_path / "gallery"), size=8, model_fingerprint="other")
-    fingerprint = read_done(stage_folder(str(out), plan, 2))["model_fingerprint"]
+    fingerprint = Run(str(out), plan).stage(2).done["model_fingerprint"]
     options = {"stage": 0, "max_forgetting": max(forgetting, 0) + 0.01, "gallery": str(tmp_path / "gallery")}
     with pytest.raises(Refusal, match=r"stage 2, south, is not promoted: .*north"):
         promote(str(out), **{**options, "tolerance": max(0, -gain - 1e-6), "max_forgetting": 0.0} if gain < 0 else {
@@ -219,3 +222,43 @@ def test_the_gate_says_by_how_much(finished, tmp_path):
     (out / "promoted.json").unlink()
     with pytest.raises(ValueError, match="has finished stages 1 to 2, got --stage 3"):
         promote(str(out), **{**options, "stage": 3}, tolerance=0.0)
+
+
+def test_a_stage_goes_on_with_another_number_of_workers(domains, tmp_path):
+    """Who computes is no part of what is learned: the plan takes it, and so does the stage that was begun."""
+    plan = plan_of(domains, "north", "south")
+    with pytest.raises(RuntimeError, match="gone"):
+        run_sequence(plan, str(tmp_path / "run"), Counting(fails_at=2), evaluate=False)
+    more = {"workers": 2, "min_workers": 1, "checkpoint_every": 3}
+    wider = plan_of(domains, "north", "south", scale=more)
+    run_sequence(wider, str(tmp_path / "run"), LocalBackend(), evaluate=False)
+    assert open_run(str(tmp_path / "run")).plan == wider
+    with pytest.raises(ValueError, match=r"stage north of the run has other settings \(config.seed: 0 -> 5\)"):
+        run_sequence(plan_of(domains, "north", "south", seed=5), str(tmp_path / "run"), LocalBackend())
+
+
+def test_a_stage_in_one_process_that_was_stopped_goes_on_from_its_checkpoint(domains, tmp_path):
+    plan = plan_of(domains, "north", precision="float64")
+    whole = run_and_read(plan, tmp_path / "whole")
+    take_step = StageLearner.step
+
+    def stopping(self, batch, step):
+        if step == 5:
+            raise KeyboardInterrupt
+        return take_step(self, batch, step)
+
+    StageLearner.step = stopping
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_and_read(plan, tmp_path / "run")
+    finally:
+        StageLearner.step = take_step
+    found = run_and_read(plan, tmp_path / "run")
+    assert {name for name, value in whole.items() if not torch.equal(found[name], value)} == set()
+    record = [line["step"] for line in read_metrics(Run(str(tmp_path / "run"), plan).stage(1).location)]
+    assert record == list(range(1, len(record) + 1))
+
+
+def run_and_read(plan, folder):
+    run_sequence(plan, str(folder), LocalBackend(), evaluate=False)
+    return read_network(Run(str(folder), plan).stage(1).network)
