@@ -9,5 +9,9 @@ class InputError(ValueError):
     """
 
 
+class DivergedError(FloatingPointError, InputError):
+    """A training whose numbers are not finite any more: its settings cannot work."""
+
+
 class Refusal(Exception):  # noqa: N818 - it is none
     """Nothing is wrong, and the answer is no: a model that must not be released. One line, exit code 3."""

@@ -10,6 +10,7 @@ from cluster.console import console
 from cluster.errors import InputError
 from pretrain.config.run import PretrainConfig
 from pretrain.data.clip_table import ClipTable, load_clip_table
+from pretrain.data.frame_pairs import check_clips
 from pretrain.models.initial import read_initial
 from pretrain.training.checkpoint import newest, plain
 from pretrain.training.isr_job import IsrJob
@@ -88,6 +89,7 @@ def _job(config: PretrainConfig, table: ClipTable, out: str) -> tuple[IsrJob, di
     tensors, model = read_initial(config.start, config.model, seed=config.seed)
     job = IsrJob(config=replace(config, model=model), table=table, start=storage.join(out, START))
     assert job.total_steps > 0
+    check_clips(table, job.config.samples)
     return job, tensors
 
 

@@ -94,7 +94,7 @@ class StageLearner(Learner):
             Metrics by name, detached scalars, equal on all processes.
 
         Raises:
-            FloatingPointError: On every process, before the update, if a number is not finite on any of them.
+            DivergedError: On every process, before the update, if a number is not finite on any of them.
         """
         config = self.config
         rate = config.optimizer.learning_rate * self._factor(step)

@@ -24,6 +24,8 @@ from pretrain.data.sampler import Share, epoch_order
 from pretrain.data.truth import NOBODY, TrueFrame, assign_identities, boxes_of, has_boxes, read_truth, truth_of_video
 from pretrain.ingest.clips import ClipReader
 
+LOOKED_AT = 8
+"""Clips, spread over all, that are tried before a run begins."""
 COLUMNS = ("x", "y", "change_x", "change_y", "identity_x", "identity_y", "followed_x", "followed_y")
 
 
@@ -155,3 +157,17 @@ def _ragged(parts: list[NDArray[Any]]) -> NDArray[np.object_]:
     column = np.empty(len(parts), dtype=object)
     column[:] = parts
     return column
+
+
+def check_clips(table: ClipTable, config: SampleConfig) -> None:
+    """Make a sample of some clips, so that what clips lack is said before any worker starts.
+
+    Raises:
+        InputError: If people are to be followed and boxes are not known, a video has no truth, or a crop is damaged.
+    """
+    reader = ClipReader()
+    truth = read_truth(config.truth) if config.truth else None
+    for clip in np.linspace(0, len(table) - 1, min(LOOKED_AT, len(table))).astype(int).tolist():
+        stored = reader.read(table.files[table.file[clip]], int(table.row_group[clip]))
+        known = None if truth is None else truth_of_video(truth, stored["video_id"])
+        make_sample(stored, config, draw=0, truth=known)

@@ -13,6 +13,7 @@ from ray.data.collate_fn import NumpyBatchCollateFn
 from torch import Tensor
 
 from cluster import session
+from cluster.causes import telling_input_errors
 from pretrain.data.sampler import Share
 from pretrain.data.source import Source
 
@@ -29,11 +30,13 @@ class ReadSamples:
 
     def __init__(self, source: Source, share: Share) -> None:
         torch.set_num_threads(1)
-        self.load = source.open_samples(share)
+        with telling_input_errors():
+            self.load = source.open_samples(share)
 
     def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, Any]:
         """Make the samples at some positions, given as ``id``."""
-        return self.load(batch["id"])
+        with telling_input_errors():
+            return self.load(batch["id"])
 
 
 class Collate(NumpyBatchCollateFn):

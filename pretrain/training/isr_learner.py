@@ -65,7 +65,7 @@ class IsrLearner(Learner):
             Metrics by name, detached scalars, equal on all processes.
 
         Raises:
-            FloatingPointError: On every process, before the update, if an embedding, the loss or the gradient norm is
+            DivergedError: On every process, before the update, if an embedding, the loss or the gradient norm is
                 not finite on any of them.
         """
         config = self.config

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cluster.errors import DivergedError
 from pretrain.distributed import collectives
 
 State = dict[str, Any]
@@ -59,7 +60,7 @@ class Learner(ABC):
             Metrics by name, detached scalars, equal on all processes.
 
         Raises:
-            FloatingPointError: On every process, before the update, if a number is not finite on any of them.
+            DivergedError: On every process, before the update, if a number is not finite on any of them.
         """
 
     def progress(self) -> dict[str, float]:
@@ -106,12 +107,12 @@ def require_finite(step: int, remedy: str, **sums: Tensor) -> None:
     """Stop all processes together: one that stopped alone would leave the others waiting in a collective.
 
     Raises:
-        FloatingPointError: On every process, if a sum is not finite on any of them.
+        DivergedError: On every process, if a sum is not finite on any of them.
     """
     bad = (~torch.isfinite(torch.stack(list(sums.values())))).any().float()
     if collectives.sum_over_ranks(bad).item() > 0:
         values = ", ".join(f"{name.replace('_', ' ')} {value.item()}" for name, value in sums.items())
-        raise FloatingPointError(
+        raise DivergedError(
             f"step {step}, rank {collectives.rank()}: {values} (not finite on some rank); "
             f"stopped before the update. {remedy}"
         )

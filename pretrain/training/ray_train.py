@@ -10,6 +10,7 @@ from ray.train.v2.api.callback import UserCallback
 from torch import nn
 
 from cluster import session, storage
+from cluster.causes import input_error_in
 from cluster.memory import keeping_memory
 from cluster.resources import READER, Demand
 from cluster.values import fingerprint
@@ -117,6 +118,24 @@ class RecordMetrics(UserCallback):
         self.log = self.log or MetricsLog(self.folder)
         self.log.write(metrics[0])
 
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """End the run at once if a worker cannot use its input: the next worker could not either.
+
+        What is raised here ends Ray Train's controller; a worker's exception would be tried again.
+        """
+        for error in worker_exceptions.values():
+            if found := input_error_in(error):
+                raise found
+
+
+def _fit(trainer: TorchTrainer) -> None:
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        if found := input_error_in(error):
+            raise found from error
+        raise
+
 
 def run_on_ray(job: Job, out: str) -> dict[str, Any]:
     """Run or resume a training on the connected cluster.
@@ -127,6 +146,9 @@ def run_on_ray(job: Job, out: str) -> dict[str, Any]:
 
     Returns:
         The last record.
+
+    Raises:
+        InputError: If a worker cannot use its input; as it says there, in one line.
     """
     scale: ScaleConfig = job.config.scale
     own = storage.join(out, "ray")
@@ -151,7 +173,7 @@ def run_on_ray(job: Job, out: str) -> dict[str, Any]:
             ),
         )
         with live_progress(os.path.join(folder, FILE), job.total_steps):
-            trainer.fit()
+            _fit(trainer)
         last = read_metrics_file(os.path.join(folder, FILE))[-1]
     storage.remove(own)
     return last

@@ -83,6 +83,10 @@ def frame_pairs(times: NDArray[np.float64], interval: float) -> Iterator[tuple[i
             yield first, second
 
 
+EXTREMES = 24
+"""Pairs of each end whose pictures are kept: all of an hour of video would be gigabytes."""
+
+
 class Auditor:
     """Collects mined pairs clip by clip."""
 
@@ -108,7 +112,10 @@ class Auditor:
             raise InputError(f"--interval must be > 0 seconds, got {interval}")
         self.embedder, self.truth = embedder, truth
         self.interval, self.reliability, self.tau_r = interval, reliability, tau_r
-        self.pairs: list[AuditedPair] = []
+        self._right: list[bool] = []
+        self._reliability: list[float] = []
+        self._best: list[AuditedPair] = []
+        self._worst: list[AuditedPair] = []
         self._intervals: list[float] = []
         self._visible = self._cropped = self._strangers = 0
 
@@ -135,7 +142,17 @@ class Auditor:
             self._strangers += int((one[row] == NOBODY).sum() + (two[column] == NOBODY).sum())
             for i, j, value in zip(row.tolist(), column.tolist(), trust.tolist(), strict=True):
                 is_right = bool(one[i] == two[j] != NOBODY)
-                self.pairs.append(AuditedPair(images[first][i], images[second][j], value, is_right))
+                self._note(AuditedPair(images[first][i], images[second][j], value, is_right))
+
+    def _note(self, pair: AuditedPair) -> None:
+        """Count a pair; keep its pictures only while it may be among the extremes."""
+        self._right.append(pair.is_right)
+        self._reliability.append(pair.reliability)
+        self._best.append(pair)
+        self._worst.insert(0, pair)  # of equal ones, the latest
+        if len(self._best) > 4 * EXTREMES:
+            self._best = sorted(self._best, key=lambda one: -one.reliability)[:EXTREMES]
+            self._worst = sorted(self._worst, key=lambda one: one.reliability)[:EXTREMES]
 
     def add_all(self, clips: str, *, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Add every clip of a clips directory; `on_progress` gets the number of clips done and of all."""
@@ -166,27 +183,28 @@ class Auditor:
         Raises:
             InputError: If no two frames of a clip were an interval apart.
         """
-        if not self.pairs:
+        if not self._right:
             raise InputError(
                 f"no two frames of any clip are {self.interval:g} s apart (within a quarter); "
                 "choose another --interval, or prepare with a smaller --stride or longer --clip-seconds"
             )
-        right = np.array([pair.is_right for pair in self.pairs])
+        right = np.array(self._right)
         return AuditResult(
             pairs=len(right),
             precision=float(right.mean()),
             recall=float(right.sum() / max(1, self._visible)),
             recall_of_crops=float(right.sum() / max(1, self._cropped)),
-            reliability_auroc=auroc(np.array([pair.reliability for pair in self.pairs]), right),
+            reliability_auroc=auroc(np.array(self._reliability), right),
             crops_without_truth=self._strangers / (2 * len(right)),
             frame_pairs=len(self._intervals),
             interval_seconds=float(np.mean(self._intervals)),
         )
 
     def extremes(self, count: int) -> tuple[Sequence[AuditedPair], Sequence[AuditedPair]]:
-        """Return the most reliable pairs, best first, and the least reliable, worst first."""
-        ordered = sorted(self.pairs, key=lambda pair: -pair.reliability)
-        return ordered[:count], ordered[::-1][:count]
+        """Return the most reliable pairs, best first, and the least reliable, worst first; `EXTREMES` at most."""
+        best = sorted(self._best, key=lambda pair: -pair.reliability)
+        worst = sorted(self._worst, key=lambda pair: pair.reliability)
+        return best[: min(count, EXTREMES)], worst[: min(count, EXTREMES)]
 
 
 def _known(frame: TrueFrame | None) -> set[int]:

@@ -8,7 +8,7 @@ import pytest
 from evaluation.datasets.images import encode_jpeg
 from pretrain.data.truth import TrueFrame
 from pretrain.ingest.clips import make_clip
-from pretrain.validation.auditor import Auditor, auroc, frame_pairs
+from pretrain.validation.auditor import EXTREMES, AuditedPair, Auditor, auroc, frame_pairs
 
 ANN, BOB, CAT = 0, 1, 2
 LOOKS = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.8, 0.6, 0]], np.float32)
@@ -109,6 +109,22 @@ def test_reliability_is_ranked_against_right_and_wrong(reliability: str):
     best, worst = auditor.extremes(1)
     assert (best[0].is_right, worst[0].is_right) == (True, False)
     assert 0 < worst[0].reliability < best[0].reliability <= 1
+
+
+def test_of_many_pairs_the_pictures_of_the_extremes_alone_are_kept():
+    auditor = audit(truth({ANN: 0}, {ANN: 0}), clip([(0, 0)], [(0, 0)]))
+    auditor = Auditor(auditor.embedder, auditor.truth, interval=1.0, reliability="sim", tau_r=0.1)
+    values = np.random.default_rng(0).integers(0, 50, 1000) / 50  # with many ties
+    pairs = [AuditedPair(np.full((2, 2, 3), i % 256, np.uint8), np.zeros((2, 2, 3), np.uint8), value, i % 3 == 0)
+             for i, value in enumerate(values.tolist())]  # fmt: skip
+    for pair in pairs:
+        auditor._note(pair)
+    ordered = sorted(pairs, key=lambda pair: -pair.reliability)
+    best, worst = auditor.extremes(EXTREMES)
+    assert [id(pair) for pair in best] == [id(pair) for pair in ordered[:EXTREMES]]
+    assert [id(pair) for pair in worst] == [id(pair) for pair in ordered[::-1][:EXTREMES]]
+    assert len(auditor._best) + len(auditor._worst) <= 8 * EXTREMES
+    assert len(auditor._reliability) == 1000
 
 
 def test_auroc_is_the_share_of_ordered_couples():
