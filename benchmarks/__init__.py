@@ -1,1 +1,1 @@
-"""What is claimed in the README, measured: speed as ratios in one run, learning as means over seeds."""
+"""What is claimed of speed and of learning, measured; `benchmarks/README.md` has all tables."""

@@ -25,6 +25,7 @@ sys.path[0] = str(Path(__file__).parents[2])  # the folder of this file otherwis
 import numpy as np
 import torch
 
+from benchmarks.provenance import Watch
 from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import ScaleConfig
 from pretrain.data.augment import apply_changes, draw_changes
@@ -171,21 +172,18 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     """Measure, and print JSON."""
-    options = read_options(arguments)
+    options, watch = read_options(arguments), Watch()
     kinds = {"plain": False, "compiled": True}
     chosen = {"both": ("plain", "compiled"), "yes": ("compiled",), "no": ("plain",)}[options.compile]
-    print(
-        json.dumps(
-            {
-                "torch": torch.__version__,
-                "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
-                "options": vars(options),
-                "target": TARGET,
-                "rows": {name: measure(options, is_compiled=kinds[name]) for name in chosen},
-            },
-            indent=2,
-        )
-    )
+    rows = {name: measure(options, is_compiled=kinds[name]) for name in chosen}
+    found = {
+        "provenance": watch.provenance(),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
+        "options": vars(options),
+        "target": TARGET,
+        "rows": rows,
+    }
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,39 +1,49 @@
-"""The demo's table over several seeds: python -m benchmarks.studies.demo_seeds --seeds 0 1 2."""
+"""The demo's table over several seeds: street, people, weights and training are each seed's own."""
 
-from typing import Any
-
-import tyro
-
-from benchmarks.studies.tables import spread
-from cluster import session, storage
-from cluster.console import console, print_result
-from pretrain.demo.chain import DemoConfig, run_demo
+from benchmarks.studies.study import Numbers, Place, Results, Study
+from benchmarks.studies.tables import markdown, spread
+from cluster import session
+from cluster.values import to_json
+from pretrain.demo.chain import INGEST, DemoConfig, run_demo, run_of, street_of
 from pretrain.demo.report import NAMES
+from pretrain.recipes import infonce_tiny, isr_tiny
+
+ARM = "demo"
+"""The demo compares its four methods itself, on the same clips."""
 
 
-def main(seeds: tuple[int, ...] = (0, 1, 2), out: str = "out/demo-seeds") -> None:
-    """Run the demo for several seeds and print the table of means and standard deviations as Markdown.
+def study(seeds: tuple[int, ...] = (0, 1, 2)) -> Study:
+    """Make the study.
 
     Args:
         seeds: Seeds of street, weights and training.
-        out: One demo folder per seed goes below this one.
     """
-    summaries = [run_demo(DemoConfig(out=f"{out}/{seed}", seed=seed)) for seed in seeds]
-    session.disconnect()
-    lines = ["| method | mAP | Rank-1 | right pairs (1 s) |", "|---|---|---|---|"]
+    config = DemoConfig()
+    settings = {
+        "street": to_json(street_of(config)),
+        "ingest": to_json(INGEST),
+        "infonce": to_json(run_of(config, infonce_tiny())),
+        "isr": to_json(run_of(config, isr_tiny())),
+    }
+    return Study(name="demo-seeds", arms={ARM: settings}, seeds=seeds, run=_run, table=table, is_parallel=False)
+
+
+def _run(arm: str, seed: int, place: Place) -> Numbers:
+    try:
+        return run_demo(DemoConfig(out=place.folder, seed=seed))
+    finally:
+        session.disconnect()
+
+
+def table(results: Results) -> str:
+    """Format mean and standard deviation over the seeds, percent."""
+    summaries = list(results[ARM].values())
+    rows = []
     for name, title in NAMES.items():
         cells = [
             [summary["retrieval"][name]["mAP"] for summary in summaries],
             [summary["retrieval"][name]["rank1"] for summary in summaries],
             [summary["pairs"][name]["precision"] for summary in summaries],
         ]
-        lines.append(f"| {title} | " + " | ".join(map(spread, cells)) + " |")
-    text = "\n".join(lines)
-    console.print(text, markup=False)
-    result: dict[str, Any] = {"seeds": list(seeds), "summaries": summaries, "table": text}
-    storage.write_json(storage.resolve(f"{out}/results.json"), result)
-    print_result({"seconds": [summary["seconds"] for summary in summaries], "out": f"{out}/results.json"})
-
-
-if __name__ == "__main__":
-    tyro.cli(main)
+        rows.append([title, *map(spread, cells)])
+    return markdown(["method", "mAP", "Rank-1", "right pairs (1 s)"], rows)

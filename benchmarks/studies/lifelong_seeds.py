@@ -1,31 +1,27 @@
-"""The methods of `lifelong` on drawn streets over several seeds: python -m benchmarks.studies.lifelong_seeds.
+"""The methods of `lifelong` on drawn streets over several seeds.
 
 Each seed has its own people in every domain (a domain is a style of the street) and its own weights. All methods of a
 seed go on from one first stage, so that they differ in what comes after it; then each runs the other stages. The
-trainings are those of ``python -m lifelong run``, in this machine's processes without Ray's start-up time.
+trainings are those of ``python -m lifelong run``, in one process without Ray's start-up time.
 """
 
-import multiprocessing
-import os
 import shutil
-import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import tyro
-
-from benchmarks.studies.tables import spread
+from benchmarks.studies.labelled_streets import about, domain, draw, street
+from benchmarks.studies.study import Numbers, Place, Preparation, Results, Study, changes_of
+from benchmarks.studies.tables import markdown, spread
 from cluster import storage
-from cluster.console import console, print_result
-from cluster.values import override
+from cluster.values import override, to_json
 from lifelong.recipes import find_recipe
 from lifelong.runs.backend import LocalBackend
 from lifelong.runs.run import open_run
 from lifelong.runs.sequence import run_sequence
+from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, Stage
-from pretrain.street.config import StreetConfig
-from pretrain.street.write import write_labelled
 
 METHODS = (
     "finetune",
@@ -41,112 +37,111 @@ METHODS = (
 )
 FIRST = "lreid-bc"
 """Whose first stage all methods share: it has a part head and a memory, which others do not use."""
+SCORES = {"stored": "bc", "re-extracted": "reindex", "no update": "old", "first model": "frozen"}
+"""The four headline scores, and what results of a run call them."""
 
 
-def street(style: int, seed: int) -> StreetConfig:
-    """A labelled domain."""
-    return StreetConfig(
-        style=style, seed=seed, identities=1, seconds=1, cameras=6, train_identities=60, test_identities=40, fps=5
-    )
-
-
-def main(
+def study(
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     styles: tuple[int, ...] = (0, 1, 2),
-    methods: tuple[str, ...] = METHODS,
-    out: str = "out/lifelong-seeds",
-    processes: int = 2,
+    arms: tuple[str, ...] = METHODS,
     over: tuple[str, ...] = (),
-) -> None:
-    """Run every method on every seed and print the table of means and standard deviations as Markdown.
+) -> Study:
+    """Make the study.
 
     Args:
         seeds: Seeds of people, weights and samples.
         styles: Domains, in the order in which they come.
-        methods: Of the recipes, without -tiny.
-        out: Streets and runs go below it; finished ones are kept.
-        processes: Runs at the same time, one thread each.
+        arms: Methods of the recipes, without -tiny.
         over: Changed settings of every method, NAME=VALUE.
     """
-    began = time.perf_counter()
-    out = storage.resolve(out)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        list(pool.map(draw, *zip(*[(out, seed, style) for seed in seeds for style in styles], strict=True)))
-        list(pool.map(_first, *zip(*[(out, seed, styles, over) for seed in seeds], strict=True)))
-        jobs = [(out, seed, styles, method, over) for seed in seeds for method in methods]
-        found = list(pool.map(_run, *zip(*jobs, strict=True)))
-    results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
-    for (_, _, _, method, _), result in zip(jobs, found, strict=True):
-        results[method].append(result)
-    text = table(results)
-    console.print(text, markup=False)
-    final = {"seeds": list(seeds), "styles": list(styles), "over": list(over), "results": results, "table": text}
-    storage.write_json(storage.join(out, "results.json"), final)
-    print_result({"seconds": round(time.perf_counter() - began), "out": storage.join(out, "results.json")})
+    changes = changes_of(over)
+    first = to_json(config_of(FIRST, 0, changes))
+    drawn = draw(street(style, seed) for seed in seeds for style in styles)
+    firsts = {
+        first_name(seed): Preparation(
+            {"config": first, **about(styles[:1]), "seed": seed}, partial(_first, seed, styles, changes)
+        )
+        for seed in seeds
+    }
+    return Study(
+        name="lifelong-seeds",
+        arms={arm: {"first": first, "others": to_json(config_of(arm, 0, changes))} for arm in arms},
+        seeds=seeds,
+        run=partial(_run, styles, changes),
+        table=table,
+        options={**about(styles), "over": list(over)},
+        prepare=(drawn, firsts),
+    )
 
 
-def domain(out: str, seed: int, style: int) -> str:
-    """Return the folder of a drawn domain."""
-    return f"{out}/streets/{seed}-{style}"
+def config_of(method: str, seed: int, changes: Mapping[str, str]) -> StageConfig:
+    """Return how a stage is learned."""
+    return override(replace(find_recipe(f"{method}-tiny")(), seed=seed), changes)
 
 
-def draw(out: str, seed: int, style: int, keep_company: bool = False) -> None:
-    """Draw a domain, unless it is there."""
-    folder = domain(out, seed, style)
-    if not os.path.exists(folder):
-        write_labelled(replace(street(style, seed), keep_company=keep_company), folder)
+def first_name(seed: int) -> str:
+    """Return under which name the first stage is prepared."""
+    return f"first-{FIRST}-{seed}"
 
 
-def _plan(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple[str, ...]) -> LifelongPlan:
-    changes = dict(text.split("=", 1) for text in over)
-    configs = [find_recipe(f"{name}-tiny")() for name in (FIRST, *[method] * (len(styles) - 1))]
+def plan_of(place: Place, seed: int, styles: tuple[int, ...], method: str, changes: Mapping[str, str]) -> LifelongPlan:
+    """Return the whole run of a method."""
+    methods = (FIRST, *[method] * (len(styles) - 1))
     return LifelongPlan(
         stages=tuple(
             Stage(
                 name=f"style{style}",
-                dataset=domain(out, seed, style),
-                config=override(replace(config, seed=seed), changes),
+                dataset=domain(place, street(style, seed)),
+                config=config_of(name, seed, changes),
             )
-            for style, config in zip(styles, configs, strict=True)
+            for style, name in zip(styles, methods, strict=True)
         )
     )
 
 
-def _first(out: str, seed: int, styles: tuple[int, ...], over: tuple[str, ...]) -> None:
-    plan = _plan(out, seed, styles, FIRST, over)
-    run_sequence(replace(plan, stages=plan.stages[:1]), f"{out}/first/{seed}", LocalBackend())
+def _first(seed: int, styles: tuple[int, ...], changes: Mapping[str, str], place: Place) -> None:
+    plan = plan_of(place, seed, styles, FIRST, changes)
+    run_sequence(replace(plan, stages=plan.stages[:1]), place.folder, LocalBackend())
 
 
-def _run(out: str, seed: int, styles: tuple[int, ...], method: str, over: tuple[str, ...]) -> dict[str, Any]:
-    run = f"{out}/runs/{method}/{seed}"
-    if not os.path.exists(f"{run}/plan.json"):
+def _run(styles: tuple[int, ...], changes: Mapping[str, str], arm: str, seed: int, place: Place) -> Numbers:
+    go_on_from(place.prepared(first_name(seed)), place.folder)
+    return numbers_of(run_sequence(plan_of(place, seed, styles, arm, changes), place.folder, LocalBackend()))
+
+
+def go_on_from(first: str, run: str) -> None:
+    """Copy a first stage, unless that is done: a copy that was cut short has no plan."""
+    if not storage.exists(f"{run}/plan.json"):
         shutil.rmtree(run, ignore_errors=True)
-        open_run(f"{out}/first/{seed}").copy(run)
-    return run_sequence(_plan(out, seed, styles, method, over), run, LocalBackend())
+        open_run(first).copy(run)
 
 
-def table(results: dict[str, list[dict[str, Any]]]) -> str:
+def numbers_of(result: Mapping[str, Any]) -> Numbers:
+    """Take what is kept out of a run's results: scores after the last stage, fractions of 1."""
+    last, measures = result["stages"][-1], result["measures"]
+    return {
+        "joint": {name: last[key] for name, key in SCORES.items()},
+        "macro": {name: last["macro"][key] for name, key in SCORES.items()},
+        "table_mAP": result["table"]["mAP"],
+        "average_compatibility": measures["average_compatibility"],
+        "forgetting": measures["forgetting"],
+    }
+
+
+def table(results: Results) -> str:
     """Format the scores after the last stage, mean and standard deviation over the seeds, percent."""
-    lines = [
-        "| method | mAP | Rank-1 | macro mAP | re-extracted mAP | no update mAP | frozen mAP | AC | forgetting |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for method, found in results.items():
-        last = [result["stages"][-1] for result in found]
+    columns = ("stored mAP", "stored Rank-1", *(f"{name} mAP" for name in SCORES if name != "stored"))
+    rows = []
+    for arm, by_seed in results.items():
+        found = list(by_seed.values())
         cells = [
-            [stage["bc"]["mAP"] for stage in last],
-            [stage["bc"]["rank1"] for stage in last],
-            [stage["macro"]["bc"]["mAP"] for stage in last],
-            [stage["reindex"]["mAP"] for stage in last],
-            [stage["old"]["mAP"] for stage in last],
-            [stage["frozen"]["mAP"] for stage in last],
-            [result["measures"]["average_compatibility"]["strict"] for result in found],
-            [result["measures"]["forgetting"]["avalanche"] for result in found],
+            [one["joint"]["stored"]["mAP"] for one in found],
+            [one["joint"]["stored"]["rank1"] for one in found],
+            *([one["joint"][name]["mAP"] for one in found] for name in SCORES if name != "stored"),
+            [one["macro"]["stored"]["mAP"] for one in found],
+            [one["average_compatibility"]["strict"] for one in found],
+            [one["forgetting"]["avalanche"] for one in found],
         ]
-        lines.append(f"| {method} | " + " | ".join(map(spread, cells)) + " |")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    tyro.cli(main)
+        rows.append([f"`{arm}`", *map(spread, cells)])
+    return markdown(["method", *columns, "stored macro mAP", "AC", "forgetting"], rows)

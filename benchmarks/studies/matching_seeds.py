@@ -1,25 +1,19 @@
-"""Cosine against QAConv, trained on one drawn street and tested on others: python -m benchmarks.studies.matching_seeds.
+"""Cosine against QAConv, trained on one drawn street and tested on others.
 
 Each arm trains one stage on one domain with the same number of steps and images; tested are that domain's own unseen
 people and another domain, without and with re-ranking and TLift. Identities at random (groups) or by the graph sampler,
 for both. People of the other domain keep company, for TLift lives on that.
 """
 
-import multiprocessing
-import os
 import statistics
-import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
-import tyro
-
-from benchmarks.studies.lifelong_seeds import domain, draw
-from benchmarks.studies.tables import spread
-from cluster import storage
-from cluster.console import console, print_result
-from cluster.values import override
+from benchmarks.studies.labelled_streets import about, domain, draw, street
+from benchmarks.studies.study import Numbers, Place, Results, Study, changes_of, check_known
+from benchmarks.studies.tables import markdown, spread
+from cluster.values import override, to_json
 from evaluation.datasets.registry import read_dataset
 from evaluation.metrics.protocols import find_protocol
 from evaluation.scoring.files import ScoringConfig, score_files
@@ -31,7 +25,9 @@ from lifelong.recipes import find_recipe
 from lifelong.runs.backend import LocalBackend
 from lifelong.runs.run import open_run
 from lifelong.runs.sequence import run_sequence
+from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, Stage
+from pretrain.street.config import StreetConfig
 
 ARMS = {
     "cosine": ("bot-finetune", "groups"),
@@ -52,17 +48,29 @@ RANKINGS = {
 }
 
 
-def main(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """What all arms share."""
+
+    source: int
+    targets: tuple[int, ...]
+    steps: int
+    changes: Mapping[str, str]
+
+    def street(self, style: int, seed: int) -> StreetConfig:
+        """Return a domain."""
+        return street(style, seed, keep_company=style != self.source)
+
+
+def study(
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     source: int = 0,
     targets: tuple[int, ...] = (1,),
     arms: tuple[str, ...] = tuple(ARMS),
     steps: int = 150,
-    out: str = "out/matching-seeds",
-    processes: int = 2,
     over: tuple[str, ...] = (),
-) -> None:
-    """Run every arm on every seed and print tables of means and standard deviations as Markdown.
+) -> Study:
+    """Make the study.
 
     Args:
         seeds: Seeds of people, weights and samples.
@@ -70,73 +78,75 @@ def main(
         targets: Styles that are tested on besides; scores of several are averaged.
         arms: Which rows of the tables.
         steps: Optimiser steps.
-        out: Streets and runs go below it; finished ones are kept.
-        processes: Runs at the same time, one thread each.
         over: Changed settings of every arm, NAME=VALUE.
     """
-    began = time.perf_counter()
-    out = storage.resolve(out)
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        drawn = [(out, seed, style, style != source) for seed in seeds for style in (source, *targets)]
-        list(pool.map(draw, *zip(*drawn, strict=True)))
-        jobs = [(out, seed, source, targets, arm, steps, over) for arm in arms for seed in seeds]
-        found = list(pool.map(_run, *zip(*jobs, strict=True)))
-    results: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
-    for (_, _, _, _, arm, _, _), result in zip(jobs, found, strict=True):
-        results[arm].append(result)
-    text = "\n\n".join(f"{score} (%)\n\n{table(results, score)}" for score in ("mAP", "rank1"))
-    console.print(text, markup=False)
-    final = {"seeds": list(seeds), "steps": steps, "over": list(over), "results": results, "table": text}
-    storage.write_json(storage.join(out, "results.json"), final)
-    print_result({"seconds": round(time.perf_counter() - began), "out": storage.join(out, "results.json")})
+    check_known(arms, ARMS)
+    shared = Shared(source=source, targets=targets, steps=steps, changes=changes_of(over))
+    return Study(
+        name="matching-seeds",
+        arms={arm: to_json(config_of(shared, arm, 0)) for arm in arms},
+        seeds=seeds,
+        run=partial(_run, shared),
+        table=table,
+        options={**about((source, *targets)), "source": source, "steps": steps, "over": list(over)},
+        prepare=(draw(shared.street(style, seed) for seed in seeds for style in (source, *targets)),),
+    )
 
 
-def _run(
-    out: str, seed: int, source: int, targets: tuple[int, ...], arm: str, steps: int, over: tuple[str, ...]
-) -> dict[str, Any]:
+def config_of(shared: Shared, arm: str, seed: int) -> StageConfig:
+    """Return how an arm learns."""
     recipe, sampler = ARMS[arm]
-    run = f"{out}/runs/{arm.replace(', ', '-').replace(' ', '-')}/{seed}"
-    made = replace(find_recipe(f"{recipe}-tiny")(), seed=seed, steps=steps, sampler=sampler)
-    config = override(made, dict(text.split("=", 1) for text in over))
-    plan = LifelongPlan(stages=(Stage(name=f"style{source}", dataset=domain(out, seed, source), config=config),))
-    if os.path.exists(f"{run}/scores.json"):
-        return storage.read_json(f"{run}/scores.json")
-    backend = LocalBackend()
+    made = replace(find_recipe(f"{recipe}-tiny")(), seed=seed, steps=shared.steps, sampler=sampler)
+    return override(made, shared.changes)
+
+
+def _run(shared: Shared, arm: str, seed: int, place: Place) -> Numbers:
+    run, backend = place.folder, LocalBackend()
+    own = domain(place, shared.street(shared.source, seed))
+    stage = Stage(name=f"style{shared.source}", dataset=own, config=config_of(shared, arm, seed))
+    plan = LifelongPlan(stages=(stage,))
     run_sequence(plan, run, backend, evaluate=False)
-    scores: dict[str, Any] = {}
-    for style in (source, *targets):
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for style in (shared.source, *shared.targets):
         location = open_run(run).features(f"style{style}", 1)
-        rows = [row for row in read_dataset(domain(out, seed, style)) if row.split != "train"]
+        rows = [row for row in read_dataset(domain(place, shared.street(style, seed))) if row.split != "train"]
         backend.embed_maps(rows, open_run(run).model(1), location, use_gpu=False)
-        problem = read_problem([location], find_protocol("market"))
-        matching = MatchingConfig(matcher="qaconv" if recipe.startswith("qaconv") else "cosine", exact=True)
-        for name, ranking in RANKINGS.items():
-            scoring = ScoringConfig(matching=matching, ranking=ranking, bootstrap=BootstrapConfig(resamples=0))
-            scores[f"style{style}/{name}"] = scores_of(score_files(problem, [location], scoring)[0])
-    found = {
-        side: {
-            name: {
-                score: statistics.mean(scores[f"style{style}/{name}"][score] for style in styles)
-                for score in ("mAP", "rank1")
-            }
-            for name in RANKINGS
-        }
-        for side, styles in (("same domain", (source,)), ("other domain", targets))
-    }
-    storage.write_json(f"{run}/scores.json", found)
+        found[style] = scores_by_ranking(location, is_qaconv=ARMS[arm][0].startswith("qaconv"))
+    sides = {"same domain": (shared.source,), "other domain": shared.targets}
+    return {side: mean_of([found[style] for style in styles]) for side, styles in sides.items()}
+
+
+def scores_by_ranking(location: str, *, is_qaconv: bool) -> dict[str, dict[str, float]]:
+    """Score a features file with each of `RANKINGS`."""
+    problem = read_problem([location], find_protocol("market"))
+    matching = MatchingConfig(matcher="qaconv" if is_qaconv else "cosine", exact=True)
+    found = {}
+    for name, ranking in RANKINGS.items():
+        scoring = ScoringConfig(matching=matching, ranking=ranking, bootstrap=BootstrapConfig(resamples=0))
+        found[name] = scores_of(score_files(problem, [location], scoring)[0])
     return found
 
 
-def table(results: dict[str, list[dict[str, Any]]], score: str) -> str:
+def mean_of(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return the mean over domains, of mAP and Rank-1 by ranking."""
+    return {
+        name: {score: statistics.mean(one[name][score] for one in found) for score in ("mAP", "rank1")}
+        for name in RANKINGS
+    }
+
+
+def table(results: Results) -> str:
+    """Format mAP and Rank-1, a table each."""
+    titles = {"mAP": "mAP (%)", "rank1": "Rank-1 (%)"}
+    return "\n\n".join(f"{title}\n\n{table_of(results, score)}" for score, title in titles.items())
+
+
+def table_of(results: Results, score: str) -> str:
     """Format one score, mean and standard deviation over the seeds, percent."""
-    columns = ["same domain", *(f"other domain, {name}" for name in RANKINGS)]
-    lines = [f"| trained by | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for arm, found in results.items():
+    rows = []
+    for arm, by_seed in results.items():
+        found = list(by_seed.values())
         cells = [spread([one["same domain"]["plain"][score] for one in found])]
         cells += [spread([one["other domain"][name][score] for one in found]) for name in RANKINGS]
-        lines.append(f"| {arm} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    tyro.cli(main)
+        rows.append([arm, *cells])
+    return markdown(["trained by", "same domain", *(f"other domain, {name}" for name in RANKINGS)], rows)

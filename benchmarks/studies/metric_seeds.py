@@ -1,32 +1,27 @@
-"""Continual meta metric learning on drawn streets over several seeds: python -m benchmarks.studies.metric_seeds.
+"""Continual meta metric learning on drawn streets over several seeds.
 
 Domains (styles of the street) come one after the other; one more style is never trained on. Every method takes the same
 number of steps with the same number of images. DMML, DwPP and DwoPP go on from one first stage, so that they differ in
 the distillation alone; it is run at equal temperatures for both arms, which the authors' scripts do not do.
 """
 
-import multiprocessing
-import os
-import shutil
-import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
-import tyro
-
-from benchmarks.studies.lifelong_seeds import domain, draw
-from benchmarks.studies.tables import spread
+from benchmarks.studies.labelled_streets import about, domain, draw, street
+from benchmarks.studies.lifelong_seeds import go_on_from
+from benchmarks.studies.study import Numbers, Place, Preparation, Results, Study, changes_of, check_known
+from benchmarks.studies.tables import markdown, spread
 from cluster import storage
-from cluster.console import console, print_result
-from cluster.values import override
+from cluster.values import override, to_json
 from lifelong.protocols.manifest import make_manifest
 from lifelong.protocols.run import MANIFEST, run_benchmark
 from lifelong.recipes import find_recipe
 from lifelong.runs.backend import LocalBackend
-from lifelong.runs.run import open_run
 from lifelong.runs.scores import BenchmarkScoring
 from lifelong.runs.sequence import run_sequence
+from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, Stage
 
 ARMS = {
@@ -50,85 +45,101 @@ COLUMNS = {
 }
 
 
-def main(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """What all arms share."""
+
+    styles: tuple[int, ...]
+    steps: int
+    changes: Mapping[str, str]
+
+
+def study(
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     styles: tuple[int, ...] = (0, 1, 2),
     arms: tuple[str, ...] = tuple(ARMS),
     steps: int = 150,
-    out: str = "out/metric-seeds",
-    processes: int = 2,
     over: tuple[str, ...] = (),
-) -> None:
-    """Run every arm on every seed and print the table of means and standard deviations as Markdown.
+) -> Study:
+    """Make the study.
 
     Args:
         seeds: Seeds of people, weights and samples.
         styles: Domains, in the order in which they come.
         arms: Which rows of the table.
         steps: Optimiser steps of every stage.
-        out: Streets and runs go below it; finished ones are kept.
-        processes: Runs at the same time, one thread each.
         over: Changed settings of every arm, NAME=VALUE.
     """
-    began = time.perf_counter()
-    out = storage.resolve(out)
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        drawn = [(out, seed, style) for seed in seeds for style in (*styles, UNSEEN_STYLE)]
-        list(pool.map(draw, *zip(*drawn, strict=True)))
-        firsts = sorted({(out, seed, styles, _first_of(arm), steps, over) for seed in seeds for arm in arms})
-        list(pool.map(_first, *zip(*firsts, strict=True)))
-        jobs = [(out, seed, styles, arm, steps, over) for seed in seeds for arm in arms]
-        found = list(pool.map(_run, *zip(*jobs, strict=True)))
-    results: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
-    for (_, _, _, arm, _, _), result in zip(jobs, found, strict=True):
-        results[arm].append(result["summary"])
-    text = table(results)
-    console.print(text, markup=False)
-    final = {"seeds": list(seeds), "styles": list(styles), "steps": steps, "over": list(over), "results": results}
-    storage.write_json(storage.join(out, "results.json"), final | {"table": text})
-    print_result({"seconds": round(time.perf_counter() - began), "out": storage.join(out, "results.json")})
+    check_known(arms, ARMS)
+    shared = Shared(styles=styles, steps=steps, changes=changes_of(over))
+    firsts = {arm: to_json(config_of(shared, arm, seed=0, is_first=True)) for arm in arms}
+    drawn = draw(street(style, seed) for seed in seeds for style in (*styles, UNSEEN_STYLE))
+    first_stages = {
+        first_name(arm, seed): Preparation(
+            {"config": firsts[arm], **about(styles[:1]), "seed": seed}, partial(_first, shared, first_of(arm), seed)
+        )
+        for seed in seeds
+        for arm in arms
+    }
+    return Study(
+        name="metric-seeds",
+        arms={arm: {"first": firsts[arm], "others": to_json(config_of(shared, arm, seed=0))} for arm in arms},
+        seeds=seeds,
+        run=partial(_run, shared),
+        table=table,
+        options={**about(styles), "unseen": UNSEEN_STYLE, "steps": steps, "over": list(over)},
+        prepare=(drawn, first_stages),
+    )
 
 
-def _first_of(arm: str) -> str:
+def first_of(arm: str) -> str:
     """Return whose first stage an arm goes on from: distillation begins with the second."""
     return "dmml-finetune" if ARMS[arm][0] in ("dwpp", "dwopp") else ARMS[arm][0]
 
 
-def _plan(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, over: tuple[str, ...]) -> LifelongPlan:
-    method, settings = ARMS[arm]
-    changes = dict(text.split("=", 1) for text in over)
-    stages = []
-    for number, style in enumerate(styles):
-        made = find_recipe(f"{method if number else _first_of(arm)}-tiny")()
-        config = override(replace(made, seed=seed, steps=steps), changes | (settings if number else {}))
-        stages.append(Stage(name=f"style{style}", dataset=domain(out, seed, style), config=config))
-    return LifelongPlan(stages=tuple(stages), unseen=(f"unseen={domain(out, seed, UNSEEN_STYLE)}",))
+def first_name(arm: str, seed: int) -> str:
+    """Return under which name an arm's first stage is prepared."""
+    return f"first-{first_of(arm)}-{seed}"
 
 
-def _first(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, over: tuple[str, ...]) -> None:
-    plan = _plan(out, seed, styles, arm, steps, over)
-    run_sequence(replace(plan, stages=plan.stages[:1]), f"{out}/first/{arm}/{seed}", LocalBackend(), evaluate=False)
+def config_of(shared: Shared, arm: str, *, seed: int, is_first: bool = False) -> StageConfig:
+    """Return how a stage is learned."""
+    method, settings = (first_of(arm), {}) if is_first else ARMS[arm]
+    made = replace(find_recipe(f"{method}-tiny")(), seed=seed, steps=shared.steps)
+    return override(made, {**shared.changes, **settings})
 
 
-def _run(out: str, seed: int, styles: tuple[int, ...], arm: str, steps: int, over: tuple[str, ...]) -> dict[str, Any]:
-    run = f"{out}/runs/{arm.replace(', T = ', '-')}/{seed}"
-    plan, scoring = _plan(out, seed, styles, arm, steps, over), BenchmarkScoring()
+def plan_of(shared: Shared, arm: str, seed: int, place: Place) -> LifelongPlan:
+    """Return the whole run of an arm."""
+    stages = tuple(
+        Stage(
+            name=f"style{style}",
+            dataset=domain(place, street(style, seed)),
+            config=config_of(shared, arm, seed=seed, is_first=number == 0),
+        )
+        for number, style in enumerate(shared.styles)
+    )
+    return LifelongPlan(stages=stages, unseen=(f"unseen={domain(place, street(UNSEEN_STYLE, seed))}",))
+
+
+def _first(shared: Shared, arm: str, seed: int, place: Place) -> None:
+    plan = plan_of(shared, arm, seed, place)
+    run_sequence(replace(plan, stages=plan.stages[:1]), place.folder, LocalBackend(), evaluate=False)
+
+
+def _run(shared: Shared, arm: str, seed: int, place: Place) -> Numbers:
+    plan, scoring = plan_of(shared, arm, seed, place), BenchmarkScoring()
     manifest = make_manifest(plan, "inter", protocol=scoring.protocol)
-    if not os.path.exists(f"{run}/{MANIFEST}"):
-        shutil.rmtree(run, ignore_errors=True)
-        open_run(f"{out}/first/{_first_of(arm)}/{seed}").copy(run)
-        storage.write_json(f"{run}/{MANIFEST}", manifest)
-    return run_benchmark(plan, run, LocalBackend(), manifest, scoring)
+    if not storage.exists(f"{place.folder}/{MANIFEST}"):
+        go_on_from(place.prepared(first_name(arm, seed)), place.folder)
+        storage.write_json(f"{place.folder}/{MANIFEST}", manifest)
+    return run_benchmark(plan, place.folder, LocalBackend(), manifest, scoring)["summary"]
 
 
-def table(results: dict[str, list[dict[str, float]]]) -> str:
+def table(results: Results) -> str:
     """Format the scores after the last stage, mean and standard deviation over the seeds, percent."""
-    lines = [f"| method | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for arm, found in results.items():
-        cells = [spread([one[name] for one in found]) for name in COLUMNS.values()]
-        lines.append(f"| {arm} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    tyro.cli(main)
+    rows = [
+        [arm, *(spread([one[name] for one in by_seed.values()]) for name in COLUMNS.values())]
+        for arm, by_seed in results.items()
+    ]
+    return markdown(["method", *COLUMNS], rows)

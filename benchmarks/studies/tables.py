@@ -1,4 +1,4 @@
-"""Cells of the tables that benchmarks print."""
+"""Tables of benchmarks, in Markdown."""
 
 import math
 import statistics
@@ -12,3 +12,10 @@ def spread(values: Sequence[float | None]) -> str:
         return "-"
     mean = f"{100 * statistics.mean(known):.1f}"
     return f"{mean} ± {100 * statistics.stdev(known):.1f}" if len(known) > 1 else mean
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format a table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    rule = "|" + "---|" * len(columns)
+    return "\n".join(rule if number == 1 else f"| {' | '.join(cells)} |" for number, cells in enumerate(lines))

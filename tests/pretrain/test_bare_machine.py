@@ -34,4 +34,5 @@ def test_the_rows_for_a_gpu_are_measured_without_our_other_dependencies():
     rows = found["rows"]["plain"]
     assert (found["device"], list(found["rows"]), rows["encoder"]["ratio"]) == ("cpu", ["plain"], 1.0)
     assert len(rows) == 5
+    assert found["provenance"]["versions"].keys() >= {"python", "torch", "numpy"}
     assert all(row["images_per_second"] > 0 for row in rows.values())
