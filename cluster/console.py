@@ -28,6 +28,7 @@ from rich.progress import (
 )
 
 from cluster.errors import InputError, Refusal
+from cluster.extensions import table_of
 from cluster.values import FLAT
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -112,13 +113,15 @@ def command(function: Callable[..., None], program: str) -> Callable[[list[str]]
 
 
 def _flatten(hint: Any) -> None:
-    """Tell tyro which configurations inside one are `FLAT`; they say so themselves without knowing of tyro."""
+    """Tell tyro which configurations inside one are `FLAT`, and which names a table has, who know nothing of tyro."""
     kind = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
     if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
         return
     for name, inner in typing.get_type_hints(kind, include_extras=True).items():
         if FLAT in typing.get_args(inner):
             kind.__annotations__[name] = typing.Annotated[inner, tyro.conf.arg(name="")]
+        if (table := table_of(inner)) is not None:
+            kind.__annotations__[name] = typing.Annotated[inner, tyro.conf.arg(metavar=table.metavar)]
         _flatten(inner)
 
 

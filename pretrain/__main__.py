@@ -2,17 +2,19 @@
 
 import dataclasses
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from cluster import session, storage
 from cluster.console import command, console, print_result, progress_bar, run_cli
 from cluster.errors import InputError
+from cluster.extensions import metavar
 from evaluation.datasets.images import encode_jpeg
 from evaluation.embedding.embedder import Embedder
 from evaluation.embedding.histogram import HistogramEmbedder
 from lifelong.demo.stages import run_stages
+from pretrain.association.table import RELIABILITIES
 from pretrain.data.truth import read_truth
 from pretrain.demo.chain import DemoConfig, run_demo
 from pretrain.export import export as export_model
@@ -24,7 +26,7 @@ from pretrain.models.formats.files import Format
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_labelled, write_street
 from pretrain.train_command import PROGRAM, Flat, of_recipe, sweep, train
-from pretrain.validation.auditor import Auditor
+from pretrain.validation.auditor import GIVEN, Auditor
 from pretrain.validation.contact_sheet import draw_contact_sheet
 
 
@@ -117,7 +119,7 @@ def audit(
     truth: str,
     model: str = "",
     interval: float = 1.0,
-    reliability: Literal["mutual", "sim", "margin", "track"] = "margin",
+    reliability: Annotated[str, tyro.conf.arg(metavar=metavar(RELIABILITIES.within(GIVEN)))] = "margin",
     tau_r: float = 0.1,
     sheet: str = "",
 ) -> None:

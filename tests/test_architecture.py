@@ -13,7 +13,8 @@ ORDER = ("cluster", "evaluation", "pretrain", "lifelong")
 """Each may import those before it."""
 ROOMS = {
     "cluster": (
-        "errors", "causes", "storage", "values", "claims", "resources", "memory", "console", "session", "sweep",
+        "errors", "causes", "extensions", "storage", "values", "claims", "resources", "memory", "console",
+        "session", "sweep",
     ),
     "evaluation": (
         "metrics", "features", "datasets", "qaconv", "embedding", "scoring", "report", "compatibility", "explain",
@@ -133,7 +134,7 @@ def test_composition_roots_define_no_class():
 
 
 PURE_ROOMS = {
-    "cluster": ("errors", "causes", "storage", "values", "claims", "resources", "memory", "console"),
+    "cluster": ("errors", "causes", "extensions", "storage", "values", "claims", "resources", "memory", "console"),
     "evaluation": ("metrics", "features", "datasets", "qaconv", "scoring", "report", "compatibility"),
     "pretrain": ("street", "association", "models", "losses", "config", "distributed", "validation"),
     "lifelong": ("losses", "memory", "stages", "models", "data", "training", "gallery"),

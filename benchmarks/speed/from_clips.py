@@ -19,7 +19,7 @@ from pretrain.data.source import StepBatches
 from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import PyAvDecoder, probe, split
-from pretrain.ingest.detectors import make_detector
+from pretrain.ingest.detectors.detector import make_detector
 from pretrain.ingest.extract import extract_clips
 from pretrain.models.encoder import make_encoder
 from pretrain.recipes import isr_tiny

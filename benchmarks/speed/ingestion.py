@@ -10,7 +10,7 @@ import av
 
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import PyAvDecoder, probe, split
-from pretrain.ingest.detectors import make_detector
+from pretrain.ingest.detectors.detector import make_detector
 from pretrain.ingest.extract import extract_clips
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street

@@ -23,6 +23,7 @@ from benchmarks.studies.tables import markdown, spread
 from cluster import storage
 from cluster.errors import InputError
 from cluster.values import override, to_json
+from pretrain.association.table import RELIABILITIES
 from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import scaled
 from pretrain.data.clip_table import load_clip_table
@@ -39,10 +40,10 @@ FIXED: dict[str, dict[str, str]] = {
     ORACLE: {"loss.reliability": "oracle", "loss.beta": "1", "loss.beta_warmup_steps": "0"},
 }
 """Changed settings by the name of the arm."""
-RELIABILITIES = ("track", "sim", "margin", "mutual", "mean", "conf")
+ESTIMATES = [name for name in RELIABILITIES if "truth" not in RELIABILITIES.needs(name)]
 BETAS = ("0.5", "1", "2", "4")
-ARMS = (*FIXED, *(f"{reliability}-{beta}" for reliability in RELIABILITIES for beta in BETAS))
-PATTERN = re.compile(rf"({'|'.join((*RELIABILITIES, ORACLE))})-([0-9.]+)(-mean)?(?:-warmup([0-9]+))?")
+ARMS = (*FIXED, *(f"{reliability}-{beta}" for reliability in ESTIMATES for beta in BETAS))
+PATTERN = re.compile(rf"({'|'.join(RELIABILITIES)}|[\w.]+:[\w.]+)-([0-9.]+)(-mean)?(?:-warmup([0-9]+))?")
 
 
 def study(seeds: tuple[int, ...] = (0, 1, 2), arms: tuple[str, ...] = ARMS, data: str = "", epochs: int = 8) -> Study:
@@ -80,13 +81,14 @@ def settings_of(arm: str) -> dict[str, str]:
     if match is None:
         raise InputError(
             f"no arm {arm!r}; there are {', '.join(FIXED)} and NAME-BETA[-mean][-warmupSTEPS] with NAME "
-            f"of {', '.join(RELIABILITIES)}"
+            f"of {', '.join(RELIABILITIES)}, or a package.module:function"
         )
     reliability, beta, mean, warmup = match.groups()
     changed = {"loss.reliability": reliability, "loss.beta": beta}
     if mean:
         changed["loss.normalisation"] = "mean"
-    if warmup or reliability in (ORACLE, "track"):  # what does not come from features need not wait for them
+    comes_from_features = not {"boxes", "truth"} & set(RELIABILITIES.needs(reliability))
+    if warmup or not comes_from_features:  # nothing need be waited for
         changed["loss.beta_warmup_steps"] = warmup or "0"
     return changed
 

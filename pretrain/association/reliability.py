@@ -3,19 +3,21 @@
 Shape legend: N, M crops of the two frames of one pair, or of a batch where that is said; P matched pairs of the batch.
 
 The paper says that reliable pairs dominate the learning process; which estimate it uses is not known to us. All are
-this project's candidates: `mutual`, `margin` and `sim`, and in `pretrain.losses.contrastive`, from the loss's own
-probabilities, `conf` and `mean` (specification ISR 1.7.3) trust who looks alike. `track`, our own addition, does not
-look at anybody.
+this project's candidates: `mutual`, `margin` and `sim`, and from the loss's own probabilities `conf` and `mean`
+(specification ISR 1.7.3) trust who looks alike. `track`, our own addition, does not look at anybody.
+
+The last functions are those of the table `pretrain.association.table.RELIABILITIES`, all of one value. One more is one
+more function here, and a line there.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pretrain.association.assignment import LOST, Matches
+from pretrain.association.assignment import LOST
+from pretrain.association.pairs import MatchedPairs
 from pretrain.models.precision import at_least_single
 
 
@@ -100,28 +102,54 @@ def track_reliability(followed_x_N: Tensor, followed_y_M: Tensor, x_index_P: Ten
     return torch.where(is_unknown_P, 0.5, (found_P == y_index_P).float())
 
 
-def estimate_reliability(
-    x_ND: Tensor,
-    y_MD: Tensor,
-    x_counts: Sequence[int],
-    y_counts: Sequence[int],
-    matches: Matches,
-    *,
-    kind: Literal["mutual", "sim", "margin"],
-    tau_r: float,
-) -> Tensor:
-    """Estimate the reliability of every matched pair from the similarities of its own frame pair, float32 [P]."""
-    x_index, y_index = (
-        torch.from_numpy(part).to(x_ND.device, non_blocking=True) for part in (matches.x_index, matches.y_index)
-    )
-    if kind == "sim":
-        return similarity_reliability((x_ND[x_index] * y_MD[y_index]).sum(dim=1))
-    estimate = mutual_reliability if kind == "mutual" else margin_reliability
-    parts: list[Tensor] = []
-    x_start = y_start = 0
-    for pair, (x_count, y_count) in enumerate(zip(x_counts, y_counts, strict=True)):
-        members = torch.from_numpy(matches.pair == pair)
-        similarity_NM = x_ND[x_start : x_start + x_count] @ y_MD[y_start : y_start + y_count].T
-        parts.append(estimate(similarity_NM, x_index[members] - x_start, y_index[members] - y_start, tau_r=tau_r))
-        x_start, y_start = x_start + x_count, y_start + y_count
-    return torch.cat(parts) if parts else x_ND.new_zeros(0)
+def confidence_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
+    """The product of both directions' probabilities in the loss's own softmax, without gradient."""
+    return (forward_P + backward_P).detach().exp()
+
+
+def mean_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
+    """The mean of both directions' probabilities in the loss's own softmax, without gradient.
+
+    Milder than `confidence_reliability`: one sure direction is enough for a half.
+    """
+    return 0.5 * (forward_P.detach().exp() + backward_P.detach().exp())
+
+
+def mutual(pairs: MatchedPairs) -> Tensor:
+    """`mutual_reliability` of every frame pair."""
+    return pairs.by_frames(partial(mutual_reliability, tau_r=pairs.temperature))
+
+
+def margin(pairs: MatchedPairs) -> Tensor:
+    """`margin_reliability` of every frame pair."""
+    return pairs.by_frames(partial(margin_reliability, tau_r=pairs.temperature))
+
+
+def sim(pairs: MatchedPairs) -> Tensor:
+    """`similarity_reliability` of every pair."""
+    return similarity_reliability(pairs.similarity)
+
+
+def conf(pairs: MatchedPairs) -> Tensor:
+    """`confidence_reliability` of every pair; needs the loss's probabilities."""
+    assert pairs.log_probability_2P is not None, "the table says that these are needed"
+    return confidence_reliability(*pairs.log_probability_2P)
+
+
+def mean(pairs: MatchedPairs) -> Tensor:
+    """`mean_reliability` of every pair; needs the loss's probabilities."""
+    assert pairs.log_probability_2P is not None, "the table says that these are needed"
+    return mean_reliability(*pairs.log_probability_2P)
+
+
+def track(pairs: MatchedPairs) -> Tensor:
+    """`track_reliability` of every pair; needs boxes."""
+    assert pairs.followed is not None, "the table says that boxes are needed"
+    local_2P = (torch.from_numpy(index_P) for index_P in (pairs.matches.x_index, pairs.matches.y_index))
+    return track_reliability(*pairs.followed, *local_2P)
+
+
+def oracle(pairs: MatchedPairs) -> Tensor:
+    """1 for a pair that truly shows one person, else 0; needs the truth: what an estimate could reach, no method."""
+    assert pairs.is_right_P is not None, "the table says that the truth is needed"
+    return pairs.is_right_P.float()

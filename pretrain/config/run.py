@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cluster.errors import InputError
 from cluster.values import FLAT, require
+from pretrain.association.table import RELIABILITIES
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.scale import ScaleConfig
 from pretrain.data.config import PairConfig, SampleConfig
@@ -50,8 +51,9 @@ class PretrainConfig:
         """Refuse values that cannot work."""
         for name in ("epochs", "pairs_per_clip", "batch_pairs"):
             require(getattr(self, name) >= 1, name.replace("_", "-"), ">= 1", getattr(self, name))
-        oracle = self.loss.reliability == "oracle"
-        require(bool(self.truth) or not oracle, "truth", "given with loss.reliability oracle", self.truth)
+        wants_truth = "truth" in RELIABILITIES.needs(self.loss.reliability)
+        rule = f"given with loss.reliability {self.loss.reliability}"
+        require(bool(self.truth) or not wants_truth, "truth", rule, self.truth)
         workers = self.scale.workers
         require(self.batch_pairs >= workers, "batch-pairs", f">= workers={workers}", self.batch_pairs)
 
@@ -65,7 +67,7 @@ class PretrainConfig:
             width=self.model.width,
             pairs=self.pairs,
             pairs_per_clip=self.pairs_per_clip,
-            follow=watches if self.loss.reliability == "track" else "never",
+            follow=watches if "boxes" in RELIABILITIES.needs(self.loss.reliability) else "never",
             truth=self.truth,
         )
 

@@ -21,6 +21,7 @@ from evaluation.features.parquet import write_features
 from evaluation.features.table import Features
 from evaluation.metrics.retrieval import RetrievalResult
 from evaluation.scoring.scores import score, summarise
+from pretrain.association.table import RELIABILITIES
 from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import scaled
 from pretrain.data.truth import read_truth
@@ -33,7 +34,7 @@ from pretrain.recipes import infonce_tiny, isr_tiny
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street
 from pretrain.train import train
-from pretrain.validation.auditor import Auditor
+from pretrain.validation.auditor import GIVEN, Auditor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +146,7 @@ def _embed(name: str, out: str, street: str) -> Features:
 def _audit(name: str, out: str, clips: str, street: str) -> Auditor:
     embedder = HistogramEmbedder() if name == "histogram" else load_embedder(f"{out}/models/{name}")
     loss = isr_tiny().loss
-    kind = loss.reliability if loss.reliability in ("mutual", "sim", "margin", "track") else "margin"
+    kind = loss.reliability if loss.reliability in RELIABILITIES.within(GIVEN) else "margin"
     auditor = Auditor(embedder, read_truth(f"{street}/truth.csv"), interval=1.0, reliability=kind, tau_r=loss.tau_r)
     auditor.add_all(clips)
     return auditor

@@ -1,20 +1,21 @@
 """How videos become clips: one frozen value, written beside the clips."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cluster.errors import InputError
 from cluster.values import require
+from pretrain.ingest.detectors.table import DETECTORS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestConfig:
     """How videos become clips. A clips directory holds clips of one such configuration only."""
 
-    detector: Literal["motion", "hog", "yolox", "boxes"] = "motion"
+    detector: Annotated[str, DETECTORS] = "motion"
     """motion: fixed cameras, no weights. hog: OpenCV's people detector. yolox: an ONNX file. boxes: NAME.gt.csv."""
     detector_weights: str = ""
-    """The ONNX file of `yolox` (path or URL)."""
+    """File of a detector that needs one, such as the ONNX file of `yolox` (path or URL)."""
     decoder: Literal["pyav", "decord"] = "pyav"
     """PyAV measured better on memory and on broken files; decord is unmaintained."""
     stride: int = 5
@@ -60,5 +61,6 @@ class IngestConfig:
         require(1 <= self.jpeg_quality <= 100, "jpeg-quality", "in [1, 100]", self.jpeg_quality)
         require(self.max_crop_height >= 16, "max-crop-height", ">= 16 pixels", self.max_crop_height)
         require(self.segment_timeout_seconds > 0, "segment-timeout-seconds", "> 0", self.segment_timeout_seconds)
-        if self.detector == "yolox" and not self.detector_weights:
-            raise InputError("detector yolox needs its ONNX file: add --detector-weights FILE.onnx")
+        DETECTORS.require(self.detector, "detector")
+        if "weights" in DETECTORS.needs(self.detector) and not self.detector_weights:
+            raise InputError(f"detector {self.detector} needs its file: add --detector-weights FILE")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evaluation.datasets.images import encode_jpeg
 from pretrain.ingest.config import IngestConfig
-from pretrain.ingest.detectors import Boxes
+from pretrain.ingest.detectors.detector import Boxes
 
 
 def intersection_over_union(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from pretrain.ingest.clips import make_clip
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.crops import clip_to_image, cut, cut_distance, filter_boxes
 from pretrain.ingest.decoders import Decoder, Frame, Segment
-from pretrain.ingest.detectors import Detector
+from pretrain.ingest.detectors.detector import Detector
 
 COUNTS = (
     "frames_sampled",

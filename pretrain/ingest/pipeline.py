@@ -26,7 +26,7 @@ from cluster.resources import READER, Demand, check_fits
 from cluster.values import differences, from_json, to_json
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import make_decoder, probe, split
-from pretrain.ingest.detectors import make_detector
+from pretrain.ingest.detectors.detector import make_detector
 from pretrain.ingest.manifest import CropRow, read_manifest
 from pretrain.ingest.report import write_report
 from pretrain.ingest.sources import Source, find_videos

@@ -12,7 +12,7 @@ from cluster.values import from_json
 from pretrain.ingest.clips import write_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import Segment, make_decoder
-from pretrain.ingest.detectors import make_detector
+from pretrain.ingest.detectors.detector import make_detector
 from pretrain.ingest.extract import COUNTS, extract_clips
 from pretrain.ingest.manifest import CropRow, clips_of_crops
 

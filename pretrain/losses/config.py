@@ -1,23 +1,23 @@
 """What pretraining minimises, as values. Defaults are this project's: the paper's are not public."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cluster.values import require
-
-Reliability = Literal["mutual", "conf", "mean", "sim", "margin", "track", "oracle"]
+from pretrain.association.table import RELIABILITIES
+from pretrain.losses.table import LOSSES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
     """The reliability-guided contrastive loss (specification ISR 1.7.3; the formula is this project's design)."""
 
-    kind: Literal["contrastive", "cycle"] = "contrastive"
+    kind: Annotated[str, LOSSES] = "contrastive"
     """contrastive: matched pairs against negatives. cycle: CycAs's association loss, which matches nothing; a baseline.
     All other settings of the loss are of the first."""
     tau: float = 0.1
     """Divides the cosine in the loss; unitless."""
-    reliability: Reliability = "track"
+    reliability: Annotated[str, RELIABILITIES] = "track"
     """How a matched pair's reliability in [0, 1] is estimated. `track` asks whether a chain of overlapping boxes joins
     the two crops, the others how alike they look. `oracle` reads `truth`: 1 for the same person, else 0; it is what an
     estimate could reach, and no training method."""
@@ -44,6 +44,8 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
+        LOSSES.require(self.kind, "loss.kind")
+        RELIABILITIES.require(self.reliability, "loss.reliability")
         require(self.tau > 0, "loss.tau", "> 0", self.tau)
         require(self.tau_r > 0, "loss.tau-r", "> 0", self.tau_r)
         require(self.beta >= 0, "loss.beta", ">= 0", self.beta)
@@ -56,4 +58,4 @@ class LossConfig:
     @property
     def weighs(self) -> bool:
         """Whether reliabilities make a difference."""
-        return self.kind == "contrastive" and self.beta > 0
+        return "reliability" in LOSSES.needs(self.kind) and self.beta > 0

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pretrain.losses.batch import LossInput
+
 
 def candidate_mask(
     pair_P: Tensor,
@@ -172,28 +174,9 @@ def pair_log_probabilities(
     return result[0], result[1]
 
 
-def confidence_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
-    """`conf`: the product of both directions' probabilities in the loss's own softmax, without gradient."""
-    return (forward_P + backward_P).detach().exp()
-
-
-def mean_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
-    """`mean`: the mean of both directions' probabilities in the loss's own softmax, without gradient.
-
-    Milder than `confidence_reliability`: one sure direction is enough for a half.
-    """
-    return 0.5 * (forward_P.detach().exp() + backward_P.detach().exp())
-
-
 def reliability_weighted(
-    loss_P: Tensor,
-    reliability_P: Tensor,
-    *,
-    beta: float,
-    normalisation: Literal["self", "mean"],
-    weight_sum: Tensor,
-    count: Tensor,
-) -> Tensor:
+    loss_P: Tensor, reliability_P: Tensor, *, beta: float, normalisation: Literal["self", "mean"]
+) -> tuple[Tensor, Tensor]:
     """Weight each pair's loss by a power of its reliability (specification ISR 1.7.3, ``L_RC``).
 
     The definition, as a loop over the pairs of all processes::
@@ -206,24 +189,22 @@ def reliability_weighted(
         return total / weight                     # "self"
         return total / number of pairs            # "mean"
 
-    This process contributes its pairs to the total; the denominators are sums over all processes, so the sum of what
-    the processes return is the loss of the whole batch. With ``mean``, one direction and `conf`, the gradient is that
-    of generalised cross-entropy with q = beta (Zhang and Sabuncu, 2018).
+    With ``mean``, one direction and `conf`, the gradient is that of generalised cross-entropy with q = beta (Zhang and
+    Sabuncu, 2018).
 
     Args:
         loss_P: Loss of each pair.
         reliability_P: In [0, 1].
         beta: Exponent; 0 weighs all pairs alike.
-        normalisation: Which denominator.
-        weight_sum: Scalar, sum of the weights over all processes; see `pair_weights`.
-        count: Scalar, number of pairs over all processes.
+        normalisation: What the total is divided by.
 
     Returns:
-        Scalar; 0 with gradient 0 if there is no pair, or no weight, anywhere.
+        The total over this process's pairs, and what it is to be divided by without gradient: a sum over all processes,
+        as the total is.
     """
     weight_P = pair_weights(reliability_P, beta=beta)
-    denominator = weight_sum if normalisation == "self" else count
-    return (weight_P * loss_P).sum() / denominator.detach().clamp_min(torch.finfo(torch.float32).tiny)
+    amount = weight_P.sum() if normalisation == "self" else loss_P.new_full((), float(len(loss_P)))
+    return (weight_P * loss_P).sum(), amount
 
 
 def pair_weights(reliability_P: Tensor, *, beta: float) -> Tensor:
@@ -237,3 +218,9 @@ def effective_share(weight_sum: Tensor, weight_square_sum: Tensor, count: Tensor
     A tiny value early in training means that the run has locked on to a few easy pairs.
     """
     return weight_sum.square() / (count * weight_square_sum).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def contrastive(batch: LossInput) -> tuple[Tensor, Tensor]:
+    """The loss ``contrastive`` of the table: both directions' InfoNCE of every pair, weighed by its reliability."""
+    loss_P = -0.5 * (batch.forward_P + batch.backward_P)
+    return reliability_weighted(loss_P, batch.reliability_P, beta=batch.beta, normalisation=batch.config.normalisation)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pretrain.losses.batch import LossInput
 from pretrain.models.precision import at_least_single
 
 
@@ -139,3 +140,9 @@ def _hinges(cycle_FSS: Tensor, is_short_FS: Tensor, *, margin: float) -> Tensor:
         (functional.relu(other_FSS.amax(dim=dim) - home_FS + margin).sum() for dim in (1, 2)),
         start=home_FS.new_zeros(()),
     )
+
+
+def cycle(batch: LossInput) -> tuple[Tensor, Tensor]:
+    """The loss ``cycle`` of the table, which matches nothing."""
+    total, samples = cycle_loss(batch.x_ND, batch.y_MD, batch.x_counts, batch.y_counts)
+    return total, total.new_full((), float(samples))

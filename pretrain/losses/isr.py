@@ -8,21 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cluster.errors import InputError
 from pretrain.association.assignment import Matches, match_batch
-from pretrain.association.reliability import estimate_reliability, track_reliability
+from pretrain.association.pairs import MatchedPairs
+from pretrain.association.table import RELIABILITIES, require_given
 from pretrain.data.batch import Batch
 from pretrain.distributed import collectives
+from pretrain.losses.batch import LossInput, divided
 from pretrain.losses.config import LossConfig
-from pretrain.losses.contrastive import (
-    confidence_reliability,
-    effective_share,
-    far_apart,
-    mean_reliability,
-    pair_log_probabilities,
-    pair_weights,
-    reliability_weighted,
-)
-from pretrain.losses.cycle import cycle_loss
+from pretrain.losses.contrastive import effective_share, far_apart, pair_log_probabilities, pair_weights
+from pretrain.losses.table import LOSSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +69,9 @@ def batch_loss(
         config: The loss.
         beta: Exponent of the reliability in this step.
         on_host: `judged` on the CPU, finite; if it is not given, it is fetched, and the device is waited for.
+
+    Raises:
+        InputError: If the reliability needs what the batch lacks.
     """
     sizes = [sum(batch.x_counts), sum(batch.y_counts)]
     x_ND, y_MD = embedding.split(sizes)
@@ -120,44 +118,47 @@ def batch_loss(
         far_PG=far_PG,
     )
     is_known_P, is_right_P = _truth(batch, matches, device)
-    if config.reliability == "conf":
-        reliability_P = confidence_reliability(forward_P, backward_P)
-    elif config.reliability == "mean":
-        reliability_P = mean_reliability(forward_P, backward_P)
-    elif config.reliability == "track":
-        assert batch.followed is not None, "a batch says who was followed"
-        local = (torch.from_numpy(part) for part in (matches.x_index, matches.y_index))
-        reliability_P = track_reliability(*batch.followed, *local).to(device, non_blocking=True)
-    elif config.reliability == "oracle":
-        reliability_P = is_right_P.float()
-    else:
-        reliability_P = estimate_reliability(
-            judged_x_ND,
-            judged_y_MD,
-            batch.x_counts,
-            batch.y_counts,
-            matches,
-            kind=config.reliability,
-            tau_r=config.tau_r,
+    known = MatchedPairs(
+        x_ND=judged_x_ND,
+        y_MD=judged_y_MD,
+        x_counts=batch.x_counts,
+        y_counts=batch.y_counts,
+        matches=matches,
+        temperature=config.tau_r,
+        followed=batch.followed,
+        is_right_P=is_right_P,
+        log_probability_2P=(forward_P.detach(), backward_P.detach()),
+    )
+    found = LossInput(
+        x_ND=x_ND,
+        y_MD=y_MD,
+        x_counts=batch.x_counts,
+        y_counts=batch.y_counts,
+        matches=matches,
+        forward_P=forward_P,
+        backward_P=backward_P,
+        reliability_P=_reliability(known, config.reliability).to(device, non_blocking=True),
+        config=config,
+        beta=beta,
+    )
+    return _reduce(found, x_PD, y_PD, is_known_P, is_right_P)
+
+
+def _reliability(pairs: MatchedPairs, name: str) -> Tensor:
+    """Estimate the reliability of every pair, [P].
+
+    Raises:
+        InputError: If the batch lacks the boxes that it needs.
+    """
+    given = {"probabilities", "truth"} | ({"boxes"} if pairs.followed is not None else set())
+    require_given(name, given, "loss.reliability")
+    reliability_P = RELIABILITIES.load(name)(pairs).detach()
+    if reliability_P.shape != (len(pairs.matches.pair),):
+        raise InputError(
+            f"loss.reliability {name} must give a number for each of {len(pairs.matches.pair)} pairs, "
+            f"got shape {list(reliability_P.shape)}"
         )
-    cycle = None
-    if config.kind == "cycle":
-        cycle = cycle_loss(x_ND, y_MD, batch.x_counts, batch.y_counts)
-    pairs = _Pairs(forward_P, backward_P, reliability_P, x_PD, y_PD, is_known_P, is_right_P)
-    return _reduce(pairs, config, beta=beta, cycle=cycle)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """What is known of this process's matched pairs, [P] each, embeddings [P, D]."""
-
-    forward_P: Tensor
-    backward_P: Tensor
-    reliability_P: Tensor
-    x_PD: Tensor
-    y_PD: Tensor
-    is_known_P: Tensor
-    is_right_P: Tensor
+    return reliability_P
 
 
 def _truth(batch: Batch, matches: Matches, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -175,36 +176,26 @@ def _truth(batch: Batch, matches: Matches, device: torch.device) -> tuple[Tensor
     return is_known_P.to(device, non_blocking=True), is_right_P.to(device, non_blocking=True)
 
 
-def _reduce(pairs: _Pairs, config: LossConfig, *, beta: float, cycle: tuple[Tensor, int] | None) -> LossTerms:
-    """Weigh the pairs' losses and add up over processes; `cycle` is CycAs's sum and its number of samples."""
-    loss_P = -0.5 * (pairs.forward_P + pairs.backward_P)
-    weight_P = pair_weights(pairs.reliability_P, beta=beta)
-    sure_P = torch.minimum(pairs.forward_P, pairs.backward_P).exp() > 0.5
+def _reduce(found: LossInput, x_PD: Tensor, y_PD: Tensor, is_known_P: Tensor, is_right_P: Tensor) -> LossTerms:
+    """Compute the loss of this process's pairs, and add up over processes."""
+    total, divisor = LOSSES.load(found.config.kind)(found)
+    weight_P = pair_weights(found.reliability_P, beta=found.beta)
+    sure_P = torch.minimum(found.forward_P, found.backward_P).exp() > 0.5
     amounts = [
-        loss_P.new_full((), float(len(loss_P))),
+        divisor.detach(),
+        found.forward_P.new_full((), float(len(weight_P))),
         weight_P.sum(),
         weight_P.square().sum(),
-        pairs.reliability_P.sum(),
-        (pairs.x_PD * pairs.y_PD).sum(),
+        found.reliability_P.sum(),
+        (x_PD * y_PD).sum(),
         sure_P.float().sum(),
-        pairs.is_known_P.float().sum(),
-        pairs.is_right_P.float().sum(),
-        loss_P.new_full((), float(cycle[1] if cycle else 0)),
+        is_known_P.float().sum(),
+        is_right_P.float().sum(),
     ]
-    count, weight_sum, weight_square_sum, reliability, similarity, sure, known, right, samples = (
+    divisor, count, weight_sum, weight_square_sum, reliability, similarity, sure, known, right = (
         collectives.sum_over_ranks(torch.stack(amounts)).unbind()
     )
-    if cycle:
-        loss = cycle[0] / samples.clamp_min(1)
-    else:
-        loss = reliability_weighted(
-            loss_P,
-            pairs.reliability_P,
-            beta=beta,
-            normalisation=config.normalisation,
-            weight_sum=weight_sum,
-            count=count,
-        )
+    loss = divided(total, divisor)
     number = count.clamp_min(1)
     return LossTerms(
         loss=loss,
@@ -215,6 +206,6 @@ def _reduce(pairs: _Pairs, config: LossConfig, *, beta: float, cycle: tuple[Tens
         accuracy=sure / number,
         effective_share=effective_share(weight_sum, weight_square_sum, count),
         precision=right / known,
-        reliability=pairs.reliability_P.detach(),
-        matched=(pairs.x_PD.detach(), pairs.y_PD.detach()),
+        reliability=found.reliability_P,
+        matched=(x_PD.detach(), y_PD.detach()),
     )

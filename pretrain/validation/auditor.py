@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +11,16 @@ from scipy.stats import rankdata
 
 from cluster.errors import InputError
 from evaluation.embedding.embedder import Embedder
-from pretrain.association.assignment import match
-from pretrain.association.reliability import (
-    margin_reliability,
-    mutual_reliability,
-    similarity_reliability,
-    track_reliability,
-)
+from pretrain.association.assignment import Matches, match
+from pretrain.association.pairs import MatchedPairs
+from pretrain.association.table import RELIABILITIES, require_given
 from pretrain.association.tracks import follow
 from pretrain.data.frame_pairs import crop_images, frame_times
 from pretrain.data.truth import NOBODY, TrueFrame, assign_identities, boxes_of, truth_of_video
 from pretrain.ingest.clips import ClipReader, list_clips
+
+GIVEN = ("boxes", "truth")
+"""What an audit has of what a reliability may need; see `pretrain.association.table`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Auditor:
         truth: dict[str, dict[int, TrueFrame]],
         *,
         interval: float,
-        reliability: Literal["mutual", "sim", "margin", "track"],
+        reliability: str,
         tau_r: float,
     ) -> None:
         """Set up.
@@ -106,10 +105,14 @@ class Auditor:
             truth: From `read_truth`.
             interval: Wanted time between the two frames, seconds.
             reliability: The estimate whose AUROC is measured.
-            tau_r: Temperature of `mutual` and `margin`.
+            tau_r: Its temperature, where it has one.
+
+        Raises:
+            InputError: If the interval is not positive, or the reliability needs the probabilities of a loss.
         """
         if interval <= 0:
             raise InputError(f"--interval must be > 0 seconds, got {interval}")
+        require_given(reliability, GIVEN, "--reliability")
         self.embedder, self.truth = embedder, truth
         self.interval, self.reliability, self.tau_r = interval, reliability, tau_r
         self._right: list[bool] = []
@@ -131,17 +134,17 @@ class Auditor:
         bounds = np.cumsum([0, *map(len, images)])
         identities = [assign_identities(boxes_of(frame), truth.get(frame["frame_index"])) for frame in frames]
         for first, second in chosen:
-            similarity = embedding[bounds[first] : bounds[first + 1]] @ embedding[bounds[second] : bounds[second + 1]].T
-            row, column = match(similarity)
-            trust = self._trust(similarity, row, column, frames[first : second + 1])
-            self._intervals.append(float(times[second] - times[first]))
+            x, y = (embedding[bounds[place] : bounds[place + 1]] for place in (first, second))
+            row, column = match(x @ y.T)
             one, two = identities[first], identities[second]
+            right = (one[row] == two[column]) & (one[row] != NOBODY)
+            trust = self._trust(x, y, Matches(row, column, np.zeros_like(row)), frames[first : second + 1], right)
+            self._intervals.append(float(times[second] - times[first]))
             seen = [_known(truth.get(frames[position]["frame_index"])) for position in (first, second)]
             self._visible += len(seen[0] & seen[1])
             self._cropped += len((set(one.tolist()) & set(two.tolist())) - {NOBODY})
             self._strangers += int((one[row] == NOBODY).sum() + (two[column] == NOBODY).sum())
-            for i, j, value in zip(row.tolist(), column.tolist(), trust.tolist(), strict=True):
-                is_right = bool(one[i] == two[j] != NOBODY)
+            for i, j, value, is_right in zip(*(part.tolist() for part in (row, column, trust, right)), strict=True):
                 self._note(AuditedPair(images[first][i], images[second][j], value, is_right))
 
     def _note(self, pair: AuditedPair) -> None:
@@ -163,19 +166,28 @@ class Auditor:
 
     def _trust(
         self,
-        similarity: NDArray[np.float32],
-        row: NDArray[np.int64],
-        column: NDArray[np.int64],
+        x_ND: NDArray[np.float32],
+        y_MD: NDArray[np.float32],
+        matches: Matches,
         frames: Sequence[dict[str, Any]],
+        is_right_P: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
-        matrix, rows, columns = (torch.from_numpy(value) for value in (similarity, row, column))
-        if self.reliability == "track":
+        """Estimate the reliability of the pairs of the first and the last of some frames."""
+        followed = None
+        if "boxes" in RELIABILITIES.needs(self.reliability):
             one, two = (torch.from_numpy(value) for value in follow([boxes_of(frame) for frame in frames]))
-            return track_reliability(one, two, rows, columns).double().numpy()
-        if self.reliability == "sim":
-            return similarity_reliability(matrix[rows, columns]).double().numpy()
-        estimate = mutual_reliability if self.reliability == "mutual" else margin_reliability
-        return estimate(matrix, rows, columns, tau_r=self.tau_r).double().numpy()
+            followed = (one, two)
+        pairs = MatchedPairs(
+            x_ND=torch.from_numpy(x_ND),
+            y_MD=torch.from_numpy(y_MD),
+            x_counts=[len(x_ND)],
+            y_counts=[len(y_MD)],
+            matches=matches,
+            temperature=self.tau_r,
+            followed=followed,
+            is_right_P=torch.from_numpy(is_right_P),
+        )
+        return RELIABILITIES.load(self.reliability)(pairs).double().numpy()
 
     def result(self) -> AuditResult:
         """Add up.

@@ -9,6 +9,7 @@ from typing import Literal
 
 import pytest
 
+from cluster.extensions import table_of
 from cluster.values import differences, fingerprint, from_json, override, require, to_json
 
 
@@ -40,6 +41,9 @@ POT = Pot(name="jar", litres=2.5, has_lid=True, glaze=Glaze(colour="green", lead
 
 def another(hint, value):
     """A valid value of a field that is not the one it has."""
+    table = table_of(hint)
+    if table is not None:
+        return next(name for name in table if name not in (value, "yolox"))
     if typing.get_origin(hint) is typing.Literal:
         return next(choice for choice in typing.get_args(hint) if choice not in (value, "yolox"))
     if isinstance(value, bool):
@@ -53,7 +57,7 @@ def another(hint, value):
 
 def each_change(config, prefix=""):
     """Every configuration that differs from one in a single field, with that field's name."""
-    hints = typing.get_type_hints(type(config))
+    hints = typing.get_type_hints(type(config), include_extras=True)
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if dataclasses.is_dataclass(value):

@@ -17,7 +17,7 @@ from pretrain.__main__ import COMMANDS
 from pretrain.ingest.clips import SCHEMA_VERSION, write_clips
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.decoders import PyAvDecoder, probe, split
-from pretrain.ingest.detectors import SidecarDetector
+from pretrain.ingest.detectors.sidecar import SidecarDetector
 from pretrain.ingest.extract import extract_clips
 from pretrain.models.directory import load_embedder
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
@@ -66,7 +66,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ("prepare {0}/films --out {0}/run", ["IngestConfig does not fit this version"]),
         ("prepare {0}/films --out {0}/new --stride 0", ["stride must be >= 1 frame, got 0"]),
         ("prepare {0}/films --out {0}/new --stirde 2", ["--stirde", "perhaps you meant --stride"]),
-        ("prepare {0}/films --out {0}/new --detector yolox", ["needs its ONNX file: add --detector-weights"]),
+        ("prepare {0}/films --out {0}/new --detector yolox", ["needs its file: add --detector-weights"]),
         (
             "prepare {0}/films --out {0}/new --detector yolox --detector-weights {0}/fake.onnx",
             ["fake.onnx cannot be read as an ONNX model"],

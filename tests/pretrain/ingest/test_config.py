@@ -43,7 +43,7 @@ def test_files_of_other_versions_are_refused():
         ({"jpeg_quality": 101}, "jpeg-quality must be in [1, 100], got 101"),
         ({"max_crop_height": 15}, "max-crop-height must be >= 16 pixels, got 15"),
         ({"segment_timeout_seconds": 0.0}, "segment-timeout-seconds must be > 0, got 0.0"),
-        ({"detector": "yolox"}, "detector yolox needs its ONNX file: add --detector-weights"),
+        ({"detector": "yolox"}, "detector yolox needs its file: add --detector-weights"),
     ],
 )
 def test_values_that_cannot_work_are_refused_with_their_name_and_value(values, text):

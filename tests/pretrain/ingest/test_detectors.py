@@ -8,14 +8,9 @@ import pytest
 
 from pretrain.ingest.crops import intersection_over_union
 from pretrain.ingest.decoders import Frame, PyAvDecoder, Segment, probe, split
-from pretrain.ingest.detectors import (
-    MotionDetector,
-    SidecarDetector,
-    make_detector,
-    read_sidecar,
-    sidecar_of,
-    suppress,
-)
+from pretrain.ingest.detectors.detector import make_detector, suppress
+from pretrain.ingest.detectors.motion import MotionDetector
+from pretrain.ingest.detectors.sidecar import SidecarDetector, read_sidecar, sidecar_of
 from tests.pretrain.ingest.films import film, people_at, wall
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

@@ -10,7 +10,8 @@ import pytest
 from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.crops import intersection_over_union
 from pretrain.ingest.decoders import Frame, PyAvDecoder, Segment, probe, split
-from pretrain.ingest.detectors import MotionDetector, SidecarDetector
+from pretrain.ingest.detectors.motion import MotionDetector
+from pretrain.ingest.detectors.sidecar import SidecarDetector
 from pretrain.ingest.extract import COUNTS, extract_clips, frame_rate, group_by_time
 from tests.pretrain.ingest.films import film, people_at, wall, write_film, write_sidecar
 

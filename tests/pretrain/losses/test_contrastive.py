@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pretrain.association.reliability import confidence_reliability
+from pretrain.losses.batch import divided
 from pretrain.losses.contrastive import (
     candidate_mask,
-    confidence_reliability,
     effective_share,
     far_apart,
     log_probability,
@@ -52,15 +53,7 @@ def both_directions(x, y, pair, video, *, tau=0.1, mask_same_pair_cross=None):
 
 def weighted(loss, reliability, *, beta, normalisation):
     """`reliability_weighted` of one process."""
-    weight_sum = pair_weights(reliability, beta=beta).sum()
-    return reliability_weighted(
-        loss,
-        reliability,
-        beta=beta,
-        normalisation=normalisation,
-        weight_sum=weight_sum,
-        count=torch.tensor(float(len(loss))),
-    )
+    return divided(*reliability_weighted(loss, reliability, beta=beta, normalisation=normalisation))
 
 
 def symmetric_loss(x, y, *, tau=0.1, reliability=None, beta=0.0, normalisation="self"):

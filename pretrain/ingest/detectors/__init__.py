@@ -1,0 +1,1 @@
+"""Who finds people in a frame: one file each, and their table."""
