@@ -117,3 +117,8 @@ def anchors(text: str) -> set[str]:
     """The places in a document that a link can name, as GitHub names them."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_package_says_what_it_is():
+    missing = [package for package in (*PACKAGES, "tests") if not (ROOT / package / "README.md").exists()]
+    assert missing == []

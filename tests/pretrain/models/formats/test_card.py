@@ -1,4 +1,4 @@
-"""What a reader copies runs: the Python of a model's card, and that of the project's README."""
+"""What a reader copies runs: the Python of a model's card, and that of the package's README."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from pretrain.models.directory import load_embedder
 from pretrain.models.formats.card import TITLE
 from tests.pretrain.models.formats.models import write_with_formats
 
-README = Path(__file__).parents[4] / "README.md"
+README = Path(__file__).parents[4] / "pretrain" / "README.md"
 SECTION = "## Take the backbone to timm, torchvision, ONNX Runtime"
 BACKBONES: dict[str, dict[str, Any]] = {
     "resnet18": {"architecture": "resnet18"},
