@@ -1,10 +1,15 @@
 """What a file cites can be read: no document that is not in the repository, and sections that exist."""
 
+import dataclasses
 import re
 import subprocess
+import typing
 from pathlib import Path
 
 import pytest
+
+from lifelong.stages.config import StageConfig
+from pretrain.config.run import PretrainConfig
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cluster", "evaluation", "pretrain", "lifelong")
@@ -122,3 +127,22 @@ def anchors(text: str) -> set[str]:
 def test_every_package_says_what_it_is():
     missing = [package for package in (*PACKAGES, "tests") if not (ROOT / package / "README.md").exists()]
     assert missing == []
+
+
+def settings_of(kind: type, prefix: str = "") -> set[str]:
+    """The options of a configuration and of those inside it, as a command line names them."""
+    found: set[str] = set()
+    for field, hint in typing.get_type_hints(kind).items():
+        name = f"{prefix}{field.replace('_', '-')}"
+        found |= settings_of(hint, f"{name}.") if dataclasses.is_dataclass(hint) else {name}
+    return found
+
+
+@pytest.mark.parametrize(("package", "kind"), [("pretrain", PretrainConfig), ("lifelong", StageConfig)])
+def test_settings_that_a_method_names_exist(package: str, kind: type):
+    known = settings_of(kind) | {name.removeprefix("loss.") for name in settings_of(kind)}
+    text = (ROOT / package / "METHOD.md").read_text()
+    groups = "loss|pairs|optimizer|memory|episode|matching"
+    named = {name.replace("_", "-") for name in re.findall(rf"\b((?:{groups})\.[a-z][a-z_-]+)", text)}
+    assert len(named) > 5
+    assert named - known == set()
