@@ -225,3 +225,11 @@ def test_targets_of_make_exist():
 
 def test_the_readme_fits_two_screens():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 180
+
+
+def test_the_readme_s_numbers_are_in_the_tables():
+    """Means and deviations are copied from tables that are generated."""
+    tables = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    numbers = re.findall(r"\d+\.\d ± \d+\.\d", (ROOT / "README.md").read_text("utf-8"))
+    assert len(numbers) > 10
+    assert [number for number in numbers if number not in tables] == []
