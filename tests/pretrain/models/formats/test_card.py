@@ -70,7 +70,7 @@ def test_the_card_s_code_gives_what_the_model_gives(folder: Path, monkeypatch: p
 
 @pytest.mark.parametrize("name", ["tiny", "resnet18", "vit_s"])
 def test_the_readme_s_code_gives_what_the_model_gives(folder: Path, monkeypatch: pytest.MonkeyPatch, name):
-    text = README.read_text("utf-8")
+    text = README.read_text(encoding="utf-8")
     assert SECTION in text, "the README has lost its section"
     images, *blocks = blocks_of(text.split(f"{SECTION}\n")[1].split("\n## ")[0])
     monkeypatch.chdir(folder / name)
