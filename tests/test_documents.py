@@ -143,3 +143,10 @@ def test_settings_that_a_method_names_exist(package: str, kind: type):
     named = {name.replace("_", "-") for name in re.findall(rf"\b((?:{groups})\.[a-z][a-z_-]+)", text)}
     assert len(named) > 5
     assert named - known == set()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".md"], ids=name_of)
+def test_files_that_a_document_names_exist(path: Path):
+    folders = "|".join((*PACKAGES, "benchmarks", "tests"))
+    named = re.findall(rf"`((?:{folders})/[\w/.-]+\.(?:py|json|md|svg|jpg))`", path.read_text("utf-8"))
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
