@@ -106,7 +106,7 @@ def dwopp() -> StageConfig:
 
 
 def _episodic(name: str, episode: EpisodeLossConfig) -> StageConfig:
-    """Settings of DwoPP's scripts, but for what the specification recommends: see specification DwoPP, A.1 and A.2."""
+    """Settings of DwoPP's scripts, with the deviations of METHOD.md 4.2 and 4.5."""
     return _method(
         name,
         LossConfig(identity=0.0, triplet=0.0, episode=episode),
@@ -142,7 +142,7 @@ def qaconv_memory() -> StageConfig:
 
 
 def _matching(name: str, matching: MatchingLossConfig) -> StageConfig:
-    """Settings of QAConv 2.1, for weights that were trained before: see specification QAConv, B.5."""
+    """Settings of QAConv 2.1, for weights that were trained before: see METHOD.md 5.6."""
     return _method(
         name,
         LossConfig(identity=0.0, triplet=0.0, matching=matching),

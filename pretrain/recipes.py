@@ -21,7 +21,7 @@ def isr_tiny() -> PretrainConfig:
         batch_pairs=32,
         scale=ScaleConfig(cpus_per_worker=2, checkpoint_every=100),
         model=ModelConfig(architecture="tiny", embedding_size=128, height=64, width=32),
-        # Colours tell people apart here; stronger jitter halved the result (README, "What is measured").
+        # Colours tell people apart here; stronger jitter halved the result (benchmarks/README.md).
         pairs=PairConfig(min_interval_seconds=0.4, max_interval_seconds=3.0, jitter=0.2),
         optimizer=OptimizerConfig(learning_rate=2e-3),
         # Few fixed cameras: people of other videos are told apart by the camera's look, and that is what is learned.

@@ -1,5 +1,6 @@
 """QAConv on the most likely candidates alone: a vector per image finds them, its map is read only if it is one.
 
+The order of candidates and rest: METHOD.md 2.2.
 Shapes: Q queries, G gallery images, L locations, C channels of a map, D components of a pooled map, K candidates.
 Where it says chunk, the letter in [C, G] counts the chunk's queries.
 """

@@ -1,7 +1,7 @@
 """k-reciprocal re-ranking: images that are among each other's neighbours are likely to show one identity.
 
 Zhong, Zheng, Cao & Li, "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017, in sparse form:
-each image has a few dozen neighbours, so nothing of size N x N is ever held.
+each image has a few dozen neighbours, so nothing of size N x N is ever held (METHOD.md 3).
 
 What goes in as the original distance differs between code bases, and with it the numbers. The paper's program squares a
 Euclidean distance, so squared Euclidean distances of unit vectors, as `evaluation.metrics.distances` gives them, are

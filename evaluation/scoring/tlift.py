@@ -5,7 +5,7 @@ Lifting", ECCV 2020. The two implementations that the authors published differ: 
 neighbours found counts twice (``multiset``), in the Octave one once (``set``).
 
 Only differences of times within one camera enter, so each camera may have a clock of its own, and another one for the
-queries than for the gallery. Transition times between cameras are not modelled.
+queries than for the gallery (METHOD.md 4.1). Transition times between cameras are not modelled.
 
 Shapes: Q queries, N further detections, R = Q + N rows, G gallery images, B of them before one camera, K pivots at most
 of a row, W rows of the longest window, C queries of a chunk, E entries of rows' lists, P pairs of a query and an entry.

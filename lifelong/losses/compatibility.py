@@ -1,7 +1,7 @@
 """The cross-model compatibility loss: new features are drawn to frozen ones that older models extracted.
 
 Confirmed of LReID-BC (Oh and Sim, arXiv 2403.10022, abstract): it is contrastive, and over the replay features of all
-old datasets. Its formula is not available to us: this is this project's design (specification 2.7.3), near openBCT's.
+old datasets. Its formula is not available to us: this is this project's design (METHOD.md 3.3), near openBCT's.
 Shapes: A anchors, M remembered features, D embedding size.
 """
 

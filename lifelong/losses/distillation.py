@@ -11,7 +11,7 @@ from torch.nn import functional
 def logit_distillation(new_BC: Tensor, old_BC: Tensor, *, temperature: float) -> Tensor:
     """Divergence of the new model's identities from the last model's (Hinton et al., 2015; Li and Hoiem, 2016).
 
-    Over the identities that the last model knows: this project's design (specification 2.7.5).
+    Over the identities that the last model knows: this project's design (METHOD.md 3.6).
 
     The definition, as a loop::
 

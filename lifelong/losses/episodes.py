@@ -1,5 +1,7 @@
 """Learning to compare, an episode at a time: some images of each class are given, the others are to be found again.
 
+Sources: METHOD.md 4.
+
 Shapes: N classes of an episode, S supports and Q queries of each class, K = S + Q, B = N * K rows of the batch,
 R = N * Q queries, D embedding size. Row r of the queries belongs to class r // Q.
 """

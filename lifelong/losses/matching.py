@@ -3,6 +3,7 @@
 Liao & Shao, "Interpretable and Generalizable Person Re-Identification with Query-Adaptive Convolution and Temporal
 Lifting", ECCV 2020 (class memory); Liao & Shao, "Graph Sampling Based Deep Metric Learning for Generalizable Person
 Re-Identification", CVPR 2022 (hard triplet, all pairs). Scores come from `pretrain.models.matching.MatchingBranch`.
+Sources, and what is ours: METHOD.md 5.
 
 Shapes: B images of a batch, C classes, V classes that have been seen, K channels of a map, H W of a map.
 """

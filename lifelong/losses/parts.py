@@ -2,7 +2,7 @@
 
 "LReID-BC: Lifelong Person Re-Identification with Backward-Compatibility" consolidates knowledge through body parts,
 because identities never come back in another dataset and body parts do. The paper's formulas are not available: this is
-this project's reading of its summary (specification 2.7.4). The part logits in our training are of masked features,
+this project's reading of its summary (METHOD.md 3.5). The part logits in our training are of masked features,
 ``classify(part * mask(part))``, so that the mask network learns at every stage, also at the first, where there is no
 older model.
 
@@ -79,7 +79,7 @@ class PartHead(nn.Module):
         Args:
             channels: C.
             num_parts: P, which is also K: a part's class is its place.
-            hidden: Width of the mask network; the specification has 128.
+            hidden: Width of the mask network.
         """
         super().__init__()
         self.mask_network = nn.Sequential(
@@ -162,7 +162,7 @@ def part_consistency(
         return loss / (B * P)
 
     Gradients reach the new features alone. The masks are constants here: a mask that closes all channels but one would
-    make the loss small and teach nothing (the specification's ``mask_grad=False``; we have no such knob).
+    make the loss small and teach nothing.
 
     Args:
         new_BPC: Parts of the model in training.

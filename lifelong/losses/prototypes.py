@@ -1,4 +1,4 @@
-"""Agreeing with the last model on which classes of an episode a query resembles.
+"""Agreeing with the last model on which classes of an episode a query resembles (METHOD.md 4.4).
 
 Shapes: R queries, N classes of an episode.
 """

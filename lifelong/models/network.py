@@ -23,7 +23,7 @@ from pretrain.models.matching import MatchingBranch, matching_branch
 from pretrain.models.precision import at_least_single, dtype_of
 
 MASK_HIDDEN = 128
-"""Width of the network that makes channel masks (specification LReID-BC 2.7.4)."""
+"""Width of the network that makes channel masks (METHOD.md 3.5)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class MatchingLossConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """All terms; those without a group of their own are on embeddings (specification LReID-BC 2.7)."""
+    """All terms; those without a group of their own are on embeddings (METHOD.md 3)."""
 
     identity: float = 1.0
     """Weight of the classifier over identities."""

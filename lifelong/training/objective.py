@@ -123,7 +123,7 @@ def distillation_terms(
 def episode_terms(
     outputs: Outputs, before: Outputs | None, label_B: Tensor, is_new_B: Tensor, config: EpisodeLossConfig
 ) -> dict[str, Tensor]:
-    """Compute the terms over the episode that the new images of a batch are (specification DwoPP, part A)."""
+    """Compute the terms over the episode that the new images of a batch are (METHOD.md 4)."""
     split = partial(split_episode, label_B=label_B[is_new_B], queries=config.queries)
     support_NSD, query_NQD = split(outputs.raw_BD[is_new_B])
     geometry: dict[str, Any] = {"distance": config.distance, "scale": config.scale}
@@ -172,7 +172,7 @@ def matching_terms(
 def consolidate(
     outputs: Outputs, before: Outputs, part_head: PartHead, old_head: PartHead, config: LossConfig
 ) -> Tensor:
-    """Agree with the last model on masked part features, and on which part they show (specification 2.7.4).
+    """Agree with the last model on masked part features, and on which part they show (METHOD.md 3.5).
 
     A design of this project: the paper's own formula is not available to us.
     """

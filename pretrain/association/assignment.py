@@ -3,7 +3,7 @@
 Shape legend: N, M crops of the two frames of a pair; D embedding size.
 
 The paper confirms "a maximum-weight bipartite matching problem"; solver, cardinality and thresholds are this
-project's choice (specification ISR 1.7.2).
+project's choice (METHOD.md 3.1).
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Matches:
 
 
 def match(similarity_NM: NDArray[np.floating], *, forced: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Match two sets one to one so that the summed similarity is largest (specification ISR 1.7.2).
+    """Match two sets one to one so that the summed similarity is largest (METHOD.md 3.1).
 
     The definition, as a loop::
 

@@ -4,7 +4,7 @@ Shape legend: N, M crops of the two frames of one pair, or of a batch where that
 
 The paper says that reliable pairs dominate the learning process; which estimate it uses is not known to us. All are
 this project's candidates: `mutual`, `margin` and `sim`, and from the loss's own probabilities `conf` and `mean`
-(specification ISR 1.7.3) trust who looks alike. `track`, our own addition, does not look at anybody.
+(METHOD.md 4) trust who looks alike. `track`, our own addition, does not look at anybody.
 
 The last functions are those of the table `pretrain.association.table.RELIABILITIES`, all of one value. One more is one
 more function here, and a line there.

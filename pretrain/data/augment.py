@@ -1,4 +1,4 @@
-"""What a training crop goes through, each crop on its own (specification ISR 1.7.1).
+"""What a training crop goes through, each crop on its own (METHOD.md 2.4).
 
 Two halves: what happens to a crop is drawn where it is read, a few numbers for each crop; the pixels are changed where
 the batch is, many crops at once, and nothing is random there.

@@ -46,7 +46,7 @@ class DemoConfig:
     seed: int = 0
     """Seed of the street, of the weights and of the training."""
     size: Literal["full", "quick"] = "full"
-    """full: minutes, and the numbers of the README. quick: a check that everything works; its numbers mean nothing."""
+    """full: minutes, and numbers as in benchmarks/README.md. quick: a check that all works; numbers mean nothing."""
 
 
 def street_of(config: DemoConfig) -> StreetConfig:

@@ -10,7 +10,7 @@ from pretrain.losses.table import LOSSES
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """The reliability-guided contrastive loss (specification ISR 1.7.3; the formula is this project's design)."""
+    """The reliability-guided contrastive loss (METHOD.md 5.3; the formula is this project's design)."""
 
     kind: Annotated[str, LOSSES] = "contrastive"
     """contrastive: matched pairs against negatives. cycle: CycAs's association loss, which matches nothing; a baseline.

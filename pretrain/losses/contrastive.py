@@ -4,7 +4,7 @@ Shape legend: P matched pairs whose loss is wanted (this process); G matched pai
 order of ranks; D embedding size. The P pairs are rows ``offset .. offset + P`` of the G.
 
 The paper's formula is not available to us. What is confirmed: positives are matched crops of two frames, wrong matches
-stay in the loss, and reliable ones dominate it. The rest is this project's design (specification ISR 1.7.3).
+stay in the loss, and reliable ones dominate it. The rest is this project's design (METHOD.md 5).
 """
 
 from typing import Literal
@@ -25,7 +25,7 @@ def candidate_mask(
     other_videos: bool = True,
     far_PG: Tensor | None = None,
 ) -> Tensor:
-    """Which gathered pairs may stand in the softmax of each pair (specification ISR 1.7.3, candidate set).
+    """Which gathered pairs may stand in the softmax of each pair (METHOD.md 5.1).
 
     The definition, as a loop::
 
@@ -131,7 +131,7 @@ def pair_log_probabilities(
     other_videos: bool = True,
     far_PG: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of both directions, ``log p(x -> y)`` and ``log p(y -> x)`` (specification ISR 1.7.3).
+    """Log-probabilities of both directions, ``log p(x -> y)`` and ``log p(y -> x)`` (METHOD.md 5.2).
 
     Args:
         x_PD: Unit-norm embeddings of the first frames' matched crops.
@@ -177,7 +177,7 @@ def pair_log_probabilities(
 def reliability_weighted(
     loss_P: Tensor, reliability_P: Tensor, *, beta: float, normalisation: Literal["self", "mean"]
 ) -> tuple[Tensor, Tensor]:
-    """Weight each pair's loss by a power of its reliability (specification ISR 1.7.3, ``L_RC``).
+    """Weight each pair's loss by a power of its reliability (METHOD.md 5.3, ``L_RC``).
 
     The definition, as a loop over the pairs of all processes::
 

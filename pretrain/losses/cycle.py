@@ -3,7 +3,7 @@
 Shape legend: N, M crops of all first and all second frames; D embedding size; F frame pairs with crops on both sides;
 S, L crops of the shorter and the longer side of a frame pair, padded to the most in the batch.
 
-The formula is that of a public re-implementation (specification ISR 1.4). Negatives are within a frame pair only, so
+The formula is that of a public re-implementation (METHOD.md 5.6). Negatives are within a frame pair only, so
 nothing is gathered over processes but the number of samples.
 """
 

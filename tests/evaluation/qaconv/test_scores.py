@@ -55,7 +55,7 @@ def random_parameters(seed, size):
 
 
 def score_unfolded(query, gallery, parameters, *, is_shared):
-    """The module as the specification writes it, with torch's own layers, in double precision."""
+    """The module of METHOD.md 2.1 before it is folded, with torch's own layers, in double precision."""
     bn, logit_bn = (torch.nn.BatchNorm1d(1).double().eval() for _ in range(2))
     for name, layer in (("bn", bn), ("logit_bn", logit_bn)):
         layer.load_state_dict(

@@ -69,12 +69,12 @@ def test_equals_the_loop(tau, num_pivots, levels, kind):
 
 
 def three_images(similarity, **options):
-    """Fixture F-B4: one camera, gallery at 0, 100 and 1000 s, queries at 0 and 50 s."""
+    """METHOD.md 4.2: one camera, gallery at 0, 100 and 1000 s, queries at 0 and 50 s."""
     cameras, seconds = np.zeros(3, int), np.array([0.0, 100, 1000])
     return tlift(np.array(similarity), cameras[:2], np.array([0.0, 50]), cameras, seconds, **options)
 
 
-def test_closed_forms_of_the_specification():
+def test_the_worked_numbers_of_the_method():
     similarity = [[0.9, 0.2, 0.1], [0.3, 0.8, 0.1]]
     expected = [[0.9804603524, 0.2178800783, 0.0200000001], [0.3268201175, 0.8715203132, 0.0200000001]]
     np.testing.assert_allclose(three_images(similarity, num_pivots=2), expected, atol=1e-10)

@@ -1,4 +1,4 @@
-"""Which classes and images meet: fixture F-B5, what each sampler promises, and what is refused."""
+"""Which classes and images meet: the numbers of METHOD.md 5.7, what each sampler promises, and what is refused."""
 
 from collections import Counter
 
@@ -139,7 +139,7 @@ def test_a_cursor_depends_on_its_arguments_alone():
 
 
 def test_the_images_of_the_classes_on_a_line():
-    """Fixture F-B5: two images of a class at a time make 4, 6, 10, 6 and 4 draws, here of three images each."""
+    """METHOD.md 5.7: two images of a class at a time make 4, 6, 10, 6 and 4 draws, here of three images each."""
     shown, times = Counter(), Counter()
     for batch in graph_batches(LINE, 3):
         for name in batch:

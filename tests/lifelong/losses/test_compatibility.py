@@ -1,4 +1,4 @@
-"""The compatibility loss: its loop, its limits, and the property that makes it one (specification 2.7.7, 1 to 6)."""
+"""The compatibility loss: its loop, its limits, and the property that makes it one (METHOD.md 3.8, 1 to 6)."""
 
 import math
 

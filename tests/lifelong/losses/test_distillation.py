@@ -1,4 +1,4 @@
-"""Distillation: the loops, the limits, and what relations alone cannot do (specification 2.7.7, 4)."""
+"""Distillation: the loops, the limits, and what relations alone cannot do (METHOD.md 3.8, 4)."""
 
 import math
 

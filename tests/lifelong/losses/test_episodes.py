@@ -1,4 +1,4 @@
-"""Episodes: fixture F-A1, the loops, what the margin and the penalty do, and what no episode is."""
+"""Episodes: the numbers of METHOD.md 4.6, the loops, what the margin and the penalty do, and what no episode is."""
 
 import math
 
@@ -66,7 +66,7 @@ def test_the_definition_of_the_logits(distance):
 
 
 def test_two_classes_on_a_line():
-    """Fixture F-A1: rows log(1 + e^0.4) and log(1 + e^0.25), and the penalty 0.0005 * 24.25 / 6."""
+    """METHOD.md 4.6: rows log(1 + e^0.4) and log(1 + e^0.25), and the penalty 0.0005 * 24.25 / 6."""
     assert float(dmml_loss(SUPPORT, QUERY)) == pytest.approx(0.8714981695, abs=1e-10)
     rows = (math.log(1 + math.exp(0.4)) + math.log(1 + math.exp(0.25))) / 2
     assert float(dmml_loss(SUPPORT, QUERY, norm_penalty=0)) == pytest.approx(rows, abs=1e-12)

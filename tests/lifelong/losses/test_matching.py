@@ -1,4 +1,4 @@
-"""Losses on QAConv scores, and the memory of classes: fixture F-B3, loops, limits, gradients, what is refused."""
+"""Losses on QAConv scores, and the memory of classes: METHOD.md 5.7's numbers, loops, limits, gradients, refusals."""
 
 import math
 

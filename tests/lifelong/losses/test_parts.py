@@ -1,4 +1,4 @@
-"""Part losses: the docstrings' loops, the specification's properties (2.7.7, items 7 and 8), gradients, refusals."""
+"""Part losses: the docstrings' loops, the promises 7 and 8 of METHOD.md 3.8, gradients, refusals."""
 
 import math
 from itertools import product

@@ -1,4 +1,4 @@
-"""Distillation on prototypes: fixture F-A2, the loop, how DwPP splits, and what never reaches the gradient."""
+"""Distillation on prototypes: METHOD.md 4.6's numbers, the loop, how DwPP splits, what never reaches the gradient."""
 
 import math
 
@@ -57,7 +57,7 @@ def line(queries):
 
 
 def test_three_classes_on_a_line():
-    """Fixture F-A2, with the gradient of DwoPP's first row: those of its places add up to 0."""
+    """METHOD.md 4.6, with the gradient of DwoPP's first row: those of its places add up to 0."""
     prototype, query, new = line([0.2, 1.1, 1.5])
     old = line([0.1, 0.8, 2.2])[2]
     assert prototype_distillation(new, old, OWN, **DWPP).item() == pytest.approx(0.1064143237, abs=1e-10)
@@ -73,7 +73,7 @@ def test_three_classes_on_a_line():
 
 
 def test_the_published_temperature_of_ten_on_a_line():
-    """F-A2's numbers are of probabilities mixed with 1e-5 / n, hence the tolerance."""
+    """These numbers of METHOD.md 4.6 are of probabilities mixed with 1e-5 / n, hence the tolerance."""
     new, old = line([0.2, 1.1, 1.5])[2], line([0.1, 0.8, 2.2])[2]
     dwpp, dwopp = (prototype_distillation(new, old, OWN, temperature=10, **kind).item() for kind in (DWPP, DWOPP))
     assert (dwpp, dwopp) == pytest.approx((0.0024954606, 0.0014151145), rel=1e-4)

@@ -1,4 +1,4 @@
-"""Matching: brute force and what it promises; numbers in comments are the properties of specification ISR 1.7.6."""
+"""Matching: brute force and what it promises; numbers in names are the promises of METHOD.md 5.4."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The loss against loops and closed forms; numbers in names are the properties of specification ISR 1.7.6."""
+"""The loss against loops and closed forms; numbers in names are the promises of METHOD.md 5.4."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""The objective: a batch's loss against the specification's loops, and two ranks against the whole batch."""
+"""The objective: a batch's loss against loops of the whole method, and two ranks against the whole batch."""
 
 import itertools
 import math
@@ -92,7 +92,7 @@ def ranks(run_ranks):
 
 
 def loop(embedding, judged, batch, config, beta):
-    """Specification 1.7.2 and 1.7.3 in loops over float64 numbers."""
+    """METHOD.md 3.1, 4 and 5 in loops over float64 numbers."""
     start = sum(batch.x_counts)
     x, y = np.split(embedding.detach().double().numpy(), [start])
     judged_x, judged_y = np.split(judged.detach().double().numpy(), [start])
@@ -152,7 +152,7 @@ def loop(embedding, judged, batch, config, beta):
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("beta", [0.0, BETA])
-def test_a_batch_equals_the_loops_of_the_specification(name, beta, view):
+def test_a_batch_equals_the_loops_of_the_method(name, beta, view):
     for scene_name, scene in SCENES.items():
         if scene_name == "no matches at all":
             continue

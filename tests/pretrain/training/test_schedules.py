@@ -49,7 +49,7 @@ def test_beta_is_zero_during_its_warmup():
 
 
 def test_the_late_decay_of_600_epochs():
-    """Fixture F-A3."""
+    """The numbers of lifelong/METHOD.md 6.2."""
     got = {epoch: 2e-4 * late_decay(epoch, total_epochs=600) for epoch in (0, 298, 299, 449, 599)}
     assert got == pytest.approx({0: 2e-4, 298: 2e-4, 299: 1.96510e-4, 449: 1.40182e-5, 599: 1e-6}, rel=1e-5)
 

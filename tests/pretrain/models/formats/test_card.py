@@ -1,4 +1,4 @@
-"""What a reader copies runs: the Python of a model's card, and that of the project's README."""
+"""What a reader copies runs: the Python of a model's card, and that of the package's README."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from pretrain.models.directory import load_embedder
 from pretrain.models.formats.card import TITLE
 from tests.pretrain.models.formats.models import write_with_formats
 
-README = Path(__file__).parents[4] / "README.md"
+README = Path(__file__).parents[4] / "pretrain" / "README.md"
 SECTION = "## Take the backbone to timm, torchvision, ONNX Runtime"
 BACKBONES: dict[str, dict[str, Any]] = {
     "resnet18": {"architecture": "resnet18"},
@@ -70,7 +70,7 @@ def test_the_card_s_code_gives_what_the_model_gives(folder: Path, monkeypatch: p
 
 @pytest.mark.parametrize("name", ["tiny", "resnet18", "vit_s"])
 def test_the_readme_s_code_gives_what_the_model_gives(folder: Path, monkeypatch: pytest.MonkeyPatch, name):
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     assert SECTION in text, "the README has lost its section"
     images, *blocks = blocks_of(text.split(f"{SECTION}\n")[1].split("\n## ")[0])
     monkeypatch.chdir(folder / name)
