@@ -16,7 +16,6 @@ from cluster.errors import InputError
 from lifelong.losses.matching import ClassMemory
 from lifelong.losses.parts import PartHead, pool_parts
 from lifelong.stages.config import StageConfig
-from pretrain.models.backbones import MAP_LAYERS, TRUNK_LAYERS
 from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.matching import MatchingBranch, matching_branch
@@ -87,8 +86,8 @@ class LifelongModel(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Look at images, uint8 [B, 3, H, W]."""
-        kind = type(self.encoder.backbone).__name__
-        wanted = [TRUNK_LAYERS[kind]] * (self.part_head is not None) + [MAP_LAYERS[kind]] * (self.matching is not None)
+        spec = self.encoder.spec
+        wanted = [spec.trunk_layer] * (self.part_head is not None) + [spec.map_layer] * (self.matching is not None)
         raw_BD, layers = self.encoder.with_layers(images, wanted)
         cosine_BC = functional.normalize(raw_BD, dim=1) @ functional.normalize(self.classifier, dim=1).T
         found = {"raw_BD": raw_BD, "logit_BC": self.config.loss.scale * cosine_BC}

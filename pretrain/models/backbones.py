@@ -6,23 +6,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pretrain.models.architectures import BackboneSpec
 from pretrain.models.config import ModelConfig
 from pretrain.models.pooling import GeneralisedMean
 from pretrain.models.resnet_ibn import resnet50_ibn_a
-
-TIMM_NAMES = {
-    "swin_t": "swin_tiny_patch4_window7_224",
-    "swin_s": "swin_small_patch4_window7_224",
-    "swin_b": "swin_base_patch4_window7_224",
-    "vit_s": "vit_small_patch16_224",
-    "vit_b": "vit_base_patch16_224",
-}
-"""What timm calls the transformers. ISR's released weights are its Swin-B; torchvision has no ViT-S."""
-
-MAP_LAYERS = {"TinyBackbone": "blocks", "ResNet": "layer3", "SwinTransformer": "layers.2", "VisionTransformer": "norm"}
-"""Where the feature map of a kind of backbone is taken for matching."""
-TRUNK_LAYERS = {"TinyBackbone": "blocks", "ResNet": "layer4", "SwinTransformer": "norm", "VisionTransformer": "norm"}
-"""What a kind of backbone pools in the end."""
 
 
 class ResidualBlock(nn.Module):
@@ -65,22 +52,29 @@ def make_backbone(config: ModelConfig) -> nn.Module:
 
     The ResNets have torchvision's parameter names, the transformers timm's; both are without the classifier.
     """
-    if config.architecture == "tiny":
-        return TinyBackbone()
-    if config.architecture in TIMM_NAMES:
-        return _transformer(TIMM_NAMES[config.architecture], config.height, config.width)
-    return _resnet(config.architecture, config.pooling)
+    return config.spec.build(config)
 
 
-def _resnet(architecture: str, pooling: Literal["average", "gem"]) -> nn.Module:
-    """Make a ResNet whose last stage has stride 1 (Luo et al., 2019), which doubles the resolution there."""
-    if architecture == "resnet50_ibn_a":
-        network: Any = resnet50_ibn_a()
-    else:
-        network = torchvision.models.get_model(architecture, weights=None)
+def make_tiny(config: ModelConfig) -> nn.Module:
+    """Make the `TinyBackbone`, which is the same for every input size."""
+    return TinyBackbone()
+
+
+def make_resnet(config: ModelConfig) -> nn.Module:
+    """Make a ResNet of torchvision's, see `_finer`."""
+    return _finer(torchvision.models.get_model(config.spec.library_name, weights=None), config.pooling)
+
+
+def make_resnet_ibn(config: ModelConfig) -> nn.Module:
+    """Make a ResNet-50 with instance norm in half of some channels, see `_finer`."""
+    return _finer(resnet50_ibn_a(), config.pooling)
+
+
+def _finer(network: Any, pooling: Literal["average", "gem"]) -> nn.Module:
+    """Give a ResNet's last stage stride 1 (Luo et al., 2019), which doubles the resolution there."""
     network.fc = nn.Identity()
     first = network.layer4[0]
-    strided = first.conv1 if architecture == "resnet18" else first.conv2
+    strided = first.conv2 if hasattr(first, "conv3") else first.conv1
     strided.stride = (1, 1)
     first.downsample[0].stride = (1, 1)
     if pooling == "gem":
@@ -88,7 +82,7 @@ def _resnet(architecture: str, pooling: Literal["average", "gem"]) -> nn.Module:
     return network
 
 
-def _transformer(name: str, height: int, width: int) -> nn.Module:
+def make_transformer(config: ModelConfig) -> nn.Module:
     """Make a transformer as timm does: a Swin pools its last map's mean, a ViT its class token.
 
     Where the map of a stage is smaller than a Swin's windows, these shrink to it; where it is no multiple of them, it
@@ -96,15 +90,15 @@ def _transformer(name: str, height: int, width: int) -> nn.Module:
     """
     import timm  # seconds of import: for the runs that use it
 
-    return timm.create_model(name, num_classes=0, img_size=(height, width), drop_path_rate=0.0)
+    size = (config.height, config.width)
+    return timm.create_model(config.spec.library_name, num_classes=0, img_size=size, drop_path_rate=0.0)
 
 
-def as_map(backbone: nn.Module, output: Tensor) -> Tensor:
+def as_map(spec: BackboneSpec, backbone: nn.Module, output: Tensor) -> Tensor:
     """Turn what a stage or a block of a backbone gives into a map [B, C, H, W]; a ViT's class token is left out."""
-    network: Any = backbone
-    kind = type(backbone).__name__
-    if kind == "SwinTransformer":
+    if spec.layout == "maps, channels last":
         return output.permute(0, 3, 1, 2)
-    if kind == "VisionTransformer":
+    if spec.layout == "tokens":
+        network: Any = backbone
         return output[:, network.num_prefix_tokens :].transpose(1, 2).unflatten(2, network.patch_embed.grid_size)
     return output

@@ -1,17 +1,17 @@
 """What an encoder is."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cluster.values import require
-from pretrain.models.architectures import FEATURES, Architecture, require_input_size
+from pretrain.models.architectures import BACKBONES, BackboneSpec, require_input_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
     """The encoder."""
 
-    architecture: Architecture = "resnet50"
+    architecture: Annotated[str, BACKBONES] = "resnet50"
     """tiny: a residual CNN for small inputs. resnet18, resnet50: torchvision's, last stride 1. resnet50_ibn_a: with
     instance norm in half of some channels. swin_t, swin_s, swin_b, vit_s, vit_b: timm's, windows of 7, patches 16."""
     pooling: Literal["average", "gem"] = "average"
@@ -27,16 +27,21 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
+        BACKBONES.require(self.architecture, "model.architecture")
         require_input_size(self.architecture, self.height, self.width)
         require(self.embedding_size >= 0, "model.embedding-size", ">= 0", self.embedding_size)
         rule = f"average with --model.architecture {self.architecture}, which has its own way"
-        is_resnet = self.architecture.startswith("resnet")
-        require(is_resnet or self.pooling == "average", "--model.pooling", rule, self.pooling)
+        require(self.spec.has_poolings or self.pooling == "average", "--model.pooling", rule, self.pooling)
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """What is known of the backbone."""
+        return BACKBONES.load(self.architecture)
 
     @property
     def num_features(self) -> int:
         """Features that the backbone pools."""
-        return FEATURES[self.architecture]
+        return self.spec.num_features
 
     @property
     def length(self) -> int:

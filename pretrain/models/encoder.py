@@ -1,13 +1,13 @@
 """The encoder: pixels in, embedding out; one network for both frames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pretrain.models.backbones import MAP_LAYERS, TRUNK_LAYERS, as_map, make_backbone
+from pretrain.models.backbones import as_map, make_backbone
 from pretrain.models.config import ModelConfig
 from pretrain.models.pooling import EmbeddingNorm
 from pretrain.models.precision import at_least_single
@@ -28,6 +28,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.spec = config.spec
         self.backbone = make_backbone(config)
         self.embedding = nn.Linear(config.num_features, config.length) if config.embedding_size else nn.Identity()
         self.neck = EmbeddingNorm(config.length) if config.bn_neck else nn.Identity()
@@ -68,7 +69,7 @@ class Encoder(nn.Module):
             for layer in layers:
 
                 def capture(_module: nn.Module, _inputs: object, output: Tensor, layer: str = layer) -> None:
-                    captured[layer] = as_map(self.backbone, output)
+                    captured[layer] = as_map(self.spec, self.backbone, output)
 
                 hooks.enter_context(self.backbone.get_submodule(layer).register_forward_hook(capture))
             raw = self.raw(images)
@@ -82,7 +83,7 @@ class Encoder(nn.Module):
         Returns:
             float32 [B, D] with unit norm, and float32 [B, C, H, W]; not negative for the convolutional backbones.
         """
-        embedding, found = self._with_layer(images, MAP_LAYERS)
+        embedding, found = self._with_layer(images, self.spec.map_layer)
         return embedding, found.float()
 
     def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,10 +97,10 @@ class Encoder(nn.Module):
         Returns:
             float32 [B, D] with unit norm, and float [B, C, H, W]; not negative for the convolutional backbones.
         """
-        return self._with_layer(images, TRUNK_LAYERS)
+        return self._with_layer(images, self.spec.trunk_layer)
 
-    def _with_layer(self, images: Tensor, layer_of: Mapping[str, str]) -> tuple[Tensor, Tensor]:
-        raw, (found,) = self.with_layers(images, [layer_of[type(self.backbone).__name__]])
+    def _with_layer(self, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+        raw, (found,) = self.with_layers(images, [layer])
         return functional.normalize(raw, dim=1), found
 
 

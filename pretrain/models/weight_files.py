@@ -12,7 +12,6 @@ from torch import Tensor
 
 from cluster import storage
 from cluster.errors import InputError
-from pretrain.models.backbones import TIMM_NAMES
 from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
@@ -81,9 +80,9 @@ def _tensors(found: Any) -> dict[str, Tensor]:
 
 
 def _from_torchvision(location: str, config: ModelConfig) -> dict[str, Tensor]:
-    name, architecture = location.removeprefix(TORCHVISION), config.architecture
-    if architecture not in ("resnet18", "resnet50"):
-        raise InputError(f"{location}: torchvision has no weights under the names of {architecture}")
+    name, architecture = location.removeprefix(TORCHVISION), config.spec.library_name
+    if config.spec.library != "torchvision":
+        raise InputError(f"{location}: torchvision has no weights under the names of {config.architecture}")
     entries = torchvision.models.get_model_weights(architecture).__members__
     if name not in entries:
         raise InputError(f"{location}: torchvision's weights of {architecture} are {', '.join(entries)}")
@@ -109,7 +108,7 @@ def from_timm(location: str, config: ModelConfig, overlay: dict[str, Any] | None
     """
     import timm  # seconds of import: for the runs that use it
 
-    name = {"resnet18": "resnet18", "resnet50": "resnet50", **TIMM_NAMES}.get(config.architecture, "")
+    name = config.spec.timm_name
     tags = [found.partition(".")[2] for found in timm.list_pretrained(f"{name}.*")] if name else []
     tag = location.removeprefix(TIMM)
     if not tags or (tag and tag not in tags):

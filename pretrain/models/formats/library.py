@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from cluster.errors import InputError
-from pretrain.models.backbones import TIMM_NAMES
 from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import Encoder, make_encoder
 from pretrain.models.pooling import GeneralisedMean
@@ -38,15 +37,15 @@ def library_model(encoder: Encoder, config: ModelConfig) -> LibraryModel:
     Raises:
         InputError: If no library has it.
     """
-    name = config.architecture
-    if name == "tiny":
-        raise InputError("tiny is a backbone that no library has: leave backbone out of --formats")
-    if name in TIMM_NAMES:
+    spec = config.spec
+    if not spec.library:
+        raise InputError(f"{config.architecture} is a backbone that no library has: leave backbone out of --formats")
+    if spec.library == "timm":
         arguments = {"num_classes": 0, "img_size": [config.height, config.width]}
-        return LibraryModel("timm", TIMM_NAMES[name], arguments, {}, None)
+        return LibraryModel("timm", spec.library_name, arguments, {}, None)
     backbone = cast("torchvision.models.ResNet", encoder.backbone)
     exponent = float(backbone.avgpool.p) if isinstance(backbone.avgpool, GeneralisedMean) else None
-    model = LibraryModel("IBN-Net" if name == "resnet50_ibn_a" else "torchvision", name, {}, {}, exponent)
+    model = LibraryModel(spec.library, spec.library_name, {}, {}, exponent)
     plain = torchvision.models.resnet50() if model.library == "IBN-Net" else make_plain(model)
     strides = {
         name: list(module.stride)

@@ -5,7 +5,8 @@ import timm
 import torch
 from torch import nn
 
-from pretrain.models.backbones import TIMM_NAMES, as_map, make_backbone
+from pretrain.models.architectures import BACKBONES
+from pretrain.models.backbones import as_map, make_backbone
 from pretrain.models.config import ModelConfig
 
 
@@ -21,16 +22,18 @@ def backbone(request):
     return made
 
 
-@pytest.mark.parametrize("architecture", TIMM_NAMES)
+@pytest.mark.parametrize("architecture", [name for name in BACKBONES if BACKBONES.load(name).library == "timm"])
 def test_names_and_shapes_are_timm_s(architecture):
     size = (256, 128)
     with torch.device("meta"):
-        plain = timm.create_model(TIMM_NAMES[architecture], num_classes=0, img_size=size)
+        plain = timm.create_model(BACKBONES.load(architecture).library_name, num_classes=0, img_size=size)
         plain.load_state_dict(make_backbone(config(architecture, *size)).state_dict(), strict=True)
 
 
 def test_a_plain_network_of_timm_gives_the_same(backbone):
-    plain = timm.create_model(TIMM_NAMES[backbone.architecture], num_classes=0, img_size=(64, 32)).eval()
+    plain = timm.create_model(
+        BACKBONES.load(backbone.architecture).library_name, num_classes=0, img_size=(64, 32)
+    ).eval()
     plain.load_state_dict(backbone.state_dict(), strict=True)
     pixels = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -43,7 +46,7 @@ def test_a_map_is_what_timm_calls_an_intermediate(backbone):
     name = "layers" if backbone.architecture == "swin_t" else "blocks"
     outputs = []
     hook = backbone.get_submodule(f"{name}.{depth - 1}").register_forward_hook(
-        lambda _module, _inputs, output: outputs.append(as_map(backbone, output))
+        lambda _module, _inputs, output: outputs.append(as_map(BACKBONES.load(backbone.architecture), backbone, output))
     )
     with torch.inference_mode():
         expected = backbone.forward_intermediates(pixels, indices=1, intermediates_only=True)

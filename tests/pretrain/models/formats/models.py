@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from pretrain.models.architectures import Architecture
 from pretrain.models.config import ModelConfig
 from pretrain.models.directory import model_card, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.files import add_formats
 
 
-def write_with_formats(folder: Path, formats=(), *, architecture: Architecture = "tiny", **options):
+def write_with_formats(folder: Path, formats=(), *, architecture: str = "tiny", **options):
     """Write a model of 64x32 pixels with random weights, with further formats; returns its description."""
     config = ModelConfig(**{"embedding_size": 8, "height": 64, "width": 32, **options}, architecture=architecture)
     state = {name: tensor.contiguous() for name, tensor in make_encoder(config, seed=0).state_dict().items()}
