@@ -34,10 +34,10 @@ from pretrain.ingest.report import write_report
 from pretrain.ingest.sources import find_videos
 from pretrain.ingest.workers import ExtractSegment
 from pretrain.recipes import isr_tiny
+from pretrain.runs import train_here
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street
 from pretrain.sweep import labelled_scores
-from pretrain.train import train_here
 from pretrain.training.record import read_metrics
 
 BASE, ORACLE, INSTANCE = "infonce", "oracle", "instance"

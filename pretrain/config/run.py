@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from cluster.errors import InputError
-from cluster.values import FLAT, require
+from cluster.values import FIXED, FLAT, require
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.scale import ScaleConfig
 from pretrain.data.config import PairConfig, SampleConfig
@@ -20,7 +20,7 @@ from pretrain.models.precision import Precision
 class PretrainConfig:
     """A whole pretraining run."""
 
-    recipe: str
+    recipe: Annotated[str, FIXED]
     """Name of the recipe that made this configuration."""
     seed: int = 0
     """Seeds the initial weights, the order of clips, the pairs and the augmentation."""

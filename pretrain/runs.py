@@ -10,7 +10,7 @@ from cluster.console import console
 from cluster.errors import InputError
 from pretrain.config.run import PretrainConfig
 from pretrain.data.clip_table import ClipTable, load_clip_table
-from pretrain.models.initial import read_initial
+from pretrain.models.initial import read_initial, resolve_initial
 from pretrain.training.checkpoint import newest, plain
 from pretrain.training.isr_job import IsrJob
 from pretrain.training.isr_learner import IsrLearner
@@ -35,6 +35,7 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
     Raises:
         InputError: If the clips cannot be used, the directory belongs to another run, or the plan does not fit.
     """
+    config, clips, out = located(config), storage.resolve(clips), storage.resolve(out)
     table = load_clip_table(clips)
     job, weights = _job(config, table, out)
     rest = {"clips": clips, "num_clips": len(table)}
@@ -53,6 +54,12 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
         _write_start(job, weights)
         final = finish(out, run_on_ray(job, out))
     return {**final, "checkpoint": newest(out)}
+
+
+def located(config: PretrainConfig) -> PretrainConfig:
+    """Make the locations in a configuration mean the same in every process."""
+    truth = storage.resolve(config.truth) if config.truth else ""
+    return replace(config, start=resolve_initial(config.start), truth=truth)
 
 
 def train_here(
