@@ -122,19 +122,23 @@ def _refuse(function: Callable[..., Any], event: tyro_errors.ParseErrorEvent) ->
         case tyro_errors.UnrecognizedArgs(tokens=tokens):
             said = f"Unrecognized options: {', '.join(tokens)}"
         case tyro_errors.MissingArgs(prog=program, missing_arguments=missing, unrecognized_tokens=tokens):
-            said = f"Missing from {program}: {', '.join(found.arg.display_name() for found in missing)}"
+            said = f"Missing from {program}: {', '.join(_name_of(found.arg) for found in missing)}"
             said += f"; unrecognized options: {', '.join(tokens)}" if tokens else ""
         case tyro_errors.InvalidChoice(argument=argument, value=value, choices=choices):
             said = f"invalid choice {value!r} for {argument.display_name()}, which takes {', '.join(choices)}"
         case tyro_errors.BadValue(argument=argument, reason="too_few_values"):
-            name, kind = argument.display_name(), argument.lowered.metavar
-            said = f"{name.upper()} is missing" if argument.is_positional() else f"{name} needs a value, {kind}"
+            needs = "is missing" if argument.is_positional() else f"needs a value, {argument.lowered.metavar}"
+            said = f"{_name_of(argument)} {needs}"
         case tyro_errors.InstantiationFailure(argument=argument, message=message):
             said = f"{argument.display_name()}: {message}" if argument else str(message)
         case _:
             return
     near = [hint for token in tokens if (hint := _near(function, token))]
     raise InputError(said + (f"; perhaps you meant {near[0]}" if near else "") + "; --help lists the options")
+
+
+def _name_of(argument: Any) -> str:
+    return argument.display_name().upper() if argument.is_positional() else argument.display_name()
 
 
 def _near(function: Callable[..., Any], token: str) -> str | None:

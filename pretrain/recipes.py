@@ -97,6 +97,10 @@ RECIPES: dict[str, Callable[[], PretrainConfig]] = {
 def find_recipe(name: str) -> Callable[[], PretrainConfig]:
     """Return a recipe by name.
 
+    >>> import pretrain
+    >>> pretrain.find_recipe("isr-tiny")().model.embedding_size
+    128
+
     Raises:
         InputError: If there is none of that name; suggests a near one.
     """

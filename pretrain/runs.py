@@ -24,6 +24,12 @@ START = "start.safetensors"
 def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
     """Run or resume a training on Ray.
 
+    >>> import pretrain
+    >>> config = pretrain.find_recipe("isr-tiny")()
+    >>> final = pretrain.train(config, f"{folder}/clips", f"{folder}/run")  # doctest: +SKIP
+    >>> final["loss/total"]  # doctest: +SKIP
+    1.7
+
     Args:
         config: The run.
         clips: A clips directory.

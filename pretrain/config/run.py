@@ -18,7 +18,12 @@ from pretrain.models.precision import Precision
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainConfig:
-    """A whole pretraining run."""
+    """A whole pretraining run.
+
+    >>> import dataclasses, pretrain
+    >>> dataclasses.replace(pretrain.find_recipe("isr-tiny")(), epochs=3).epochs
+    3
+    """
 
     recipe: Annotated[str, FIXED]
     """Name of the recipe that made this configuration."""

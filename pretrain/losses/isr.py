@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cluster.errors import InputError
 from pretrain.association.assignment import Matches, match_batch
 from pretrain.association.reliability import estimate_reliability, track_reliability
 from pretrain.data.batch import Batch
@@ -74,6 +75,9 @@ def batch_loss(
         config: The loss.
         beta: Exponent of the reliability in this step.
         on_host: `judged` on the CPU, finite; if it is not given, it is fetched, and the device is waited for.
+
+    Raises:
+        InputError: If the batch lacks what the configuration needs of it.
     """
     sizes = [sum(batch.x_counts), sum(batch.y_counts)]
     x_ND, y_MD = embedding.split(sizes)
@@ -102,7 +106,8 @@ def batch_loss(
     pair_G, video_G = pair_G.long(), video_G.long()
     far_PG = None
     if config.same_video_gap_seconds is not None:
-        assert batch.seconds is not None, "a batch says when its pairs were seen"
+        if batch.seconds is None:
+            raise InputError("same-video-gap-seconds needs the times of the frame pairs: give Batch.seconds")
         far_PG = far_apart(video_P, video_G, seconds_P, seconds_G, gap_seconds=config.same_video_gap_seconds)
     forward_P, backward_P = pair_log_probabilities(
         x_PD,
@@ -125,7 +130,8 @@ def batch_loss(
     elif config.reliability == "mean":
         reliability_P = mean_reliability(forward_P, backward_P)
     elif config.reliability == "track":
-        assert batch.followed is not None, "a batch says who was followed"
+        if batch.followed is None:
+            raise InputError("reliability track needs who was followed: give Batch.followed, or reliability margin")
         local = (torch.from_numpy(part) for part in (matches.x_index, matches.y_index))
         reliability_P = track_reliability(*batch.followed, *local).to(device, non_blocking=True)
     elif config.reliability == "oracle":
