@@ -17,7 +17,7 @@ ROOMS = {
     ),
     "evaluation": (
         "metrics", "features", "datasets", "qaconv", "embedding", "scoring", "report", "compatibility", "explain",
-        "commands",
+        "arrays", "commands",
     ),
     "pretrain": (
         "street", "ingest", "models", "association", "data", "distributed", "losses", "config", "training",
@@ -62,6 +62,14 @@ def imports_ray(path: Path) -> bool:
     return any(module.split(".")[0] == "ray" for module, _ in imports_of(path))
 
 
+def walk_loaded(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk a file without what only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            yield node
+            yield from walk_loaded(node)
+
+
 def reach(path: Path) -> set[Path]:
     """The modules of ours that importing a file imports in turn, itself included."""
     seen, todo = set(), [path]
@@ -70,7 +78,7 @@ def reach(path: Path) -> set[Path]:
         if current in seen:
             continue
         seen.add(current)
-        for node in ast.walk(ast.parse(current.read_text())):
+        for node in walk_loaded(ast.parse(current.read_text())):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import tyro
-from rich.table import Table
 
 from cluster.console import console, print_result
 from cluster.options import Flat, Repeated
@@ -35,12 +34,15 @@ def plan(
     options = {"start": start, "from_run": from_run, "unseen": unseen}
     made = make_plan(config, stage, identities=identities, any_counts=any_counts, **options)
     described = describe(made)
-    shown = Table(title=f"{len(made.stages)} stages, starting from {made.start or 'random weights'}")
-    for column in described[0]:
-        shown.add_column(column)
-    for entry in described:
-        shown.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in entry.values()))
-    console.print(shown)
+    console.print(f"{len(made.stages)} stages, starting from {made.start or 'random weights'}", markup=False)
+    for number, entry in enumerate(described, 1):  # no table: its columns would be a word wide on a small terminal
+        console.print(
+            f"{number}. {entry['stage']}: {entry['method']}, {entry['steps']:,} steps on {entry['images']:,} images of "
+            f"{entry['identities']:,} identities\n"
+            f"   tested with {entry['query']:,} queries in a gallery of {entry['gallery']:,}\n"
+            f"   loss: {entry['terms']}",
+            markup=False,
+        )
     for name in made.unseen:
         console.print(f"never trained on, only tested: {name}", markup=False)
     print_result({"stages": described, "unseen": list(made.unseen)})

@@ -75,6 +75,8 @@ def isr_loss(
         raise InputError(f"embeddings must be [N, D] and [M, D], got {list(x.shape)} and {list(y.shape)}")
     if not len(x_counts) == len(y_counts) == len(video):
         raise InputError(f"{len(video)} videos need as many counts, got {len(x_counts)} and {len(y_counts)}")
+    if [sum(x_counts), sum(y_counts)] != [len(x), len(y)]:
+        raise InputError(f"counts sum to {sum(x_counts)} and {sum(y_counts)}, embeddings are {len(x)} and {len(y)}")
     if reliability == "oracle":
         raise InputError("reliability oracle is for audits, which know who is who; give another one")
     config = LossConfig(reliability=reliability, **options)
