@@ -1,21 +1,16 @@
 """What a person sees: one-line errors with exit code 2, progress on standard error, results on standard output."""
 
 import contextlib
-import dataclasses
-import functools
-import inspect
-import io
-import itertools
+import errno
+import importlib
 import json
 import os
-import re
 import sys
 import time
-import typing
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import tyro
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,40 +22,75 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cluster import __version__
 from cluster.errors import InputError, Refusal
-from cluster.extensions import table_of
-from cluster.values import FLAT
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 """Everything a person reads goes to standard error; standard output carries results for programs."""
 
 
-def run_cli(name: str, commands: Mapping[str, Callable[[list[str]], None]], argv: list[str]) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of a program, loaded when it is called: help must not wait for what trains."""
+
+    target: "str | Mapping[str, Command]"
+    """``module:name`` of a typed function, see `cluster.options.command`; or a table of commands, or its name."""
+    help: str
+    """One line; the first of the function's docstring."""
+    recipes: str = ""
+    """``module:name`` of the recipes by name, if the first argument is one of them."""
+    prepare: str = ""
+    """``module:name`` of `prepare` of `cluster.options.of_recipe`, if there is one."""
+
+    def run(self, program: str, argv: list[str]) -> None:
+        """Run the command with its arguments; `program` is how it was called."""
+        function = _load(self.target) if isinstance(self.target, str) else self.target
+        if isinstance(function, Mapping):
+            run_cli(program, function, argv)
+        from cluster import options  # tyro
+
+        if self.recipes:
+            prepare = _load(self.prepare) if self.prepare else None
+            options.of_recipe(function, program, _load(self.recipes), prepare)(argv)
+        else:
+            options.command(function, program)(argv)
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def run_cli(name: str, commands: Mapping[str, Command], argv: list[str]) -> NoReturn:
     """Run the command that the arguments name and exit.
 
     0: done. 2: unusable input, which is an `InputError` everywhere in this project; its message says what is wrong and
-    what to do, and ``PERENNIAL_TRACEBACK=1`` shows where it was raised. 3: done, and the answer is no. 1: anything
-    else, which is a bug, with its traceback.
+    what to do, and ``PERENNIAL_TRACEBACK=1`` shows where it was raised. A disk that is full or may not be written is
+    input too. 3: done, and the answer is no. 1: anything else, which is a bug, with its traceback.
 
     Args:
         name: How the program is called, for the help text, such as ``python -m pretrain``.
-        commands: Name to function of the remaining arguments; the first line of its docstring is its help.
+        commands: What there is.
         argv: The arguments, without the program's name.
     """
+    if argv and argv[0] == "--version":
+        print(f"perennial-reid {__version__}")
+        sys.exit(0)
     if not argv or argv[0] in ("-h", "--help"):
         width = max(map(len, commands))
         print(f"usage: {name} COMMAND ...   ({name} COMMAND --help shows its options)\n")
-        for command, function in commands.items():
-            print(f"  {command:<{width}}  {(function.__doc__ or '').strip().splitlines()[0]}")
+        for command, said in commands.items():
+            print(f"  {command:<{width}}  {said.help}")
         sys.exit(0 if argv else 2)
     if argv[0] not in commands:
         _fail(f"{name} has no command {argv[0]!r}; it has: {', '.join(commands)}")
     try:
-        commands[argv[0]](argv[1:])
-    except InputError as error:
-        if os.environ.get("PERENNIAL_TRACEBACK"):
+        commands[argv[0]].run(f"{name} {argv[0]}", argv[1:])
+    except (InputError, OSError) as error:
+        complaint = str(error) if isinstance(error, InputError) else _of_disk(error)
+        if not complaint or os.environ.get("PERENNIAL_TRACEBACK"):
             raise
-        _fail(str(error))
+        _fail(complaint)
     except Refusal as error:
         print(f"no: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(3)
@@ -70,80 +100,22 @@ def run_cli(name: str, commands: Mapping[str, Callable[[list[str]], None]], argv
     sys.exit(0)
 
 
-def with_default(function: Callable[..., None], name: str, value: Any) -> Callable[..., None]:
-    """Return a function whose parameter has another default, with everything else that `command` reads of it."""
-    signature = inspect.signature(function)
-    parameters = [
-        parameter.replace(default=value) if parameter.name == name else parameter
-        for parameter in signature.parameters.values()
-    ]
-
-    def with_defaults(**options: Any) -> None:
-        function(**options)
-
-    with_defaults.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    with_defaults.__annotations__ = dict(function.__annotations__)
-    with_defaults.__doc__ = function.__doc__
-    return with_defaults
+OF_DISK = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "allow it, or give another place"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room and run the same command again, or give another place"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST), "give another place"),
+}
+"""What the user's disk may answer, and the remedy. A file that is missing is not among it: what we need we write."""
 
 
-def command(function: Callable[..., None], program: str) -> Callable[[list[str]], None]:
-    """Turn a typed function into a command: its parameters become options, its docstring the help.
-
-    Args:
-        function: Its annotations and the ``Args`` of its docstring describe the options.
-        program: How the command is called, for the help text.
-    """
-    for hint in typing.get_type_hints(function, include_extras=True).values():
-        _flatten(hint)
-
-    @functools.wraps(function)
-    def run(argv: list[str]) -> None:
-        complaint = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(complaint):
-                call = tyro.cli(_delayed(function), prog=program, args=argv)
-        except SystemExit as stop:
-            if stop.code:
-                raise InputError(_first_line(complaint.getvalue())) from stop
-            raise
-        call()
-
-    return run
-
-
-def _flatten(hint: Any) -> None:
-    """Tell tyro which configurations inside one are `FLAT`, and which names a table has, who know nothing of tyro."""
-    kind = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
-    if not dataclasses.is_dataclass(kind) or not isinstance(kind, type):
-        return
-    for name, inner in typing.get_type_hints(kind, include_extras=True).items():
-        if FLAT in typing.get_args(inner):
-            kind.__annotations__[name] = typing.Annotated[inner, tyro.conf.arg(name="")]
-        if (table := table_of(inner)) is not None:
-            kind.__annotations__[name] = typing.Annotated[inner, tyro.conf.arg(metavar=table.metavar)]
-        _flatten(inner)
-
-
-def _delayed(function: Callable[..., None]) -> Callable[..., Callable[[], None]]:
-    """Make a function of the same signature that only remembers its arguments: what it prints is not tyro's output."""
-
-    @functools.wraps(function)
-    def remember(*args: Any, **kwargs: Any) -> Callable[[], None]:
-        return functools.partial(function, *args, **kwargs)
-
-    return remember
-
-
-def _first_line(box: str) -> str:
-    """Take the message out of the box that tyro draws around it, with the first of its suggestions."""
-    lines = [line.strip("│ ") for line in box.splitlines()[1:]]  # the first line is the border with the title
-    groups = itertools.groupby(lines, key=lambda line: set(line) <= set("─╰╯-"))  # "-" where the terminal is ASCII
-    sections = [" ".join(" ".join(group).split()) for is_rule, group in groups if not is_rule]
-    message = sections[0]
-    message = re.sub(r"^Error parsing [a-z_.]+: ", "", message)  # the name of a dataclass tells a user nothing
-    suggestion = re.search(r"Perhaps you meant: *(--\S+)", " ".join(sections[1:]))
-    return message + (f"; perhaps you meant {suggestion[1]}" if suggestion else "") + "; --help lists the options"
+def _of_disk(error: OSError) -> str:
+    """Return the line that an error of the user's disk deserves; empty for any other error."""
+    number = errno.EACCES if isinstance(error, PermissionError) else error.errno
+    if number not in OF_DISK:
+        return ""
+    where = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    said = error.strerror or str(error) or os.strerror(number)
+    return f"{' -> '.join(where)}{': ' if where else ''}{said}; {OF_DISK[number]}"
 
 
 def _fail(message: str) -> NoReturn:

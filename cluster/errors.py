@@ -4,6 +4,13 @@
 class InputError(ValueError):
     """Input that cannot be used: a file, a folder, an option, data. Its message shows the value and the remedy.
 
+    >>> import cluster, pretrain
+    >>> try:
+    ...     pretrain.find_recipe("isr-tinny")
+    ... except cluster.InputError as error:
+    ...     print(str(error)[:52])
+    unknown recipe 'isr-tinny'; did you mean isr-tiny? R
+
     A command that ends with one prints that line alone, with exit code 2. Any other exception, also a `ValueError` of
     NumPy or torch, is a bug: it keeps its traceback, with exit code 1.
     """
@@ -14,4 +21,9 @@ class DivergedError(FloatingPointError, InputError):
 
 
 class Refusal(Exception):  # noqa: N818 - it is none
-    """Nothing is wrong, and the answer is no: a model that must not be released. One line, exit code 3."""
+    """Nothing is wrong, and the answer is no: a model that must not be released. One line, exit code 3.
+
+    >>> import cluster
+    >>> issubclass(cluster.Refusal, ValueError)
+    False
+    """

@@ -15,7 +15,11 @@ MINIMUM_LOCAL_CPUS = 6
 
 
 def connect() -> None:
-    """Join the cluster that ``RAY_ADDRESS`` names, or start a local one. Calling it again does nothing."""
+    """Join the cluster that ``RAY_ADDRESS`` names, or start a local one. Calling it again does nothing.
+
+    >>> import cluster
+    >>> cluster.connect()  # doctest: +SKIP
+    """
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
@@ -53,7 +57,11 @@ def configure_data() -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster; a local one that `connect` started ends with it."""
+    """Leave the cluster; a local one that `connect` started ends with it.
+
+    >>> import cluster
+    >>> cluster.disconnect()  # nothing is connected: nothing happens
+    """
     if ray.is_initialized():
         ray.shutdown()
 

@@ -12,8 +12,11 @@ from typing import Any, TypeVar
 from cluster.errors import InputError
 
 Config = TypeVar("Config")
+Named = TypeVar("Named")
 FLAT = "flat"
 """Marks a nested configuration whose fields are options of the command itself: ``--workers``, not ``--scale.…``."""
+FIXED = "fixed"
+"""Marks a field that a recipe sets and no option changes."""
 
 
 def require(condition: bool, name: str, rule: str, value: object) -> None:
@@ -24,6 +27,24 @@ def require(condition: bool, name: str, rule: str, value: object) -> None:
     """
     if not condition:
         raise InputError(f"{name} must be {rule}, got {value}")
+
+
+def look_up(name: str, among: Mapping[str, Named], what: str) -> Named:
+    """Return what has a name.
+
+    Args:
+        name: As it was given.
+        among: What there is.
+        what: In a word, for the error text.
+
+    Raises:
+        InputError: If there is none of that name; suggests a near one.
+    """
+    if name not in among:
+        near = difflib.get_close_matches(name, among, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"unknown {what} {name!r}; {hint}{what.capitalize()}s: {', '.join(among)}")
+    return among[name]
 
 
 def to_json(config: Any) -> dict[str, Any]:

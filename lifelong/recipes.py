@@ -7,10 +7,9 @@ cores in minutes; there all share one schedule and optimiser.
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
-from cluster.errors import InputError
+from cluster.values import look_up
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from pretrain.config.optimizer import OptimizerConfig
@@ -228,8 +227,4 @@ def find_recipe(name: str) -> Callable[[], StageConfig]:
     Raises:
         InputError: If there is none of that name; suggests a near one.
     """
-    if name not in RECIPES:
-        near = get_close_matches(name, RECIPES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown recipe {name!r}; {hint}Recipes: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return look_up(name, RECIPES, "recipe")

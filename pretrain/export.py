@@ -19,7 +19,7 @@ from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.card import TITLE
 from pretrain.models.formats.files import Format, add_formats
 from pretrain.models.precision import to_publish
-from pretrain.train import START, latest_checkpoint
+from pretrain.runs import START, latest_checkpoint
 from pretrain.training.checkpoint import plain, read_state
 from pretrain.training.record import read_metrics
 from pretrain.training.run_folder import read_config

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 
-from cluster.errors import InputError
+from cluster.values import look_up
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import ScaleConfig
@@ -98,11 +97,11 @@ RECIPES: dict[str, Callable[[], PretrainConfig]] = {
 def find_recipe(name: str) -> Callable[[], PretrainConfig]:
     """Return a recipe by name.
 
+    >>> import pretrain
+    >>> pretrain.find_recipe("isr-tiny")().model.embedding_size
+    128
+
     Raises:
         InputError: If there is none of that name; suggests a near one.
     """
-    if name not in RECIPES:
-        near = get_close_matches(name, RECIPES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown recipe {name!r}; {hint}Recipes: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return look_up(name, RECIPES, "recipe")

@@ -22,7 +22,7 @@ from pretrain.config.scale import scaled
 from pretrain.data.clip_table import load_clip_table
 from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import Encoder
-from pretrain.train import train_here
+from pretrain.runs import train_here
 from pretrain.training.checkpoint import newest, read_state
 from pretrain.training.record import read_metrics
 from pretrain.validation.heldout import HeldOut, split_clips

@@ -23,9 +23,9 @@ from pretrain.ingest.detectors.detector import make_detector
 from pretrain.ingest.extract import extract_clips
 from pretrain.models.encoder import make_encoder
 from pretrain.recipes import isr_tiny
+from pretrain.runs import train
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street
-from pretrain.train import train
 from pretrain.training.isr_job import IsrJob
 from pretrain.training.isr_learner import IsrLearner
 from pretrain.training.record import read_metrics
@@ -102,7 +102,7 @@ def seconds_from_memory(config: PretrainConfig, clips: str) -> list[dict[str, fl
 
 
 def clips_against_memory() -> dict[str, float]:
-    """Images per second of `pretrain.train` over those of the same steps from memory, one training thread both times.
+    """Images per second of `pretrain.runs` over those of the same steps from memory, one training thread both times.
 
     On Ray there is one process that reads beside it. From memory is measured before and after: a machine drifts. The
     augmentation is part of both, the report of a record now and then of neither. ``core_from_memory`` near 1 says that

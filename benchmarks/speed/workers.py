@@ -13,7 +13,7 @@ BUDGET = 1.7
 
 
 def two_against_one(*, is_shared: bool, height: int) -> dict[str, float]:
-    """Images per second of `pretrain.train` with two workers over those with one, on one machine.
+    """Images per second of `pretrain.runs` with two workers over those with one, on one machine.
 
     Every worker has one thread and one process that reads: two of them want four cores, and fewer show in the ratio.
     A step exchanges some 30 messages (batch norm two a layer), so larger images hide more of what those take.

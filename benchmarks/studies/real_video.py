@@ -22,7 +22,7 @@ from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
 from pretrain.models.directory import load_embedder
 from pretrain.recipes import isr_tiny
-from pretrain.train import train
+from pretrain.runs import train
 from pretrain.validation.auditor import Auditor
 
 SETTINGS: dict[str, IngestConfig] = {

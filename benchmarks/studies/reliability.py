@@ -28,8 +28,8 @@ from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import scaled
 from pretrain.data.clip_table import load_clip_table
 from pretrain.recipes import isr_tiny
+from pretrain.runs import train_here
 from pretrain.sweep import labelled_scores
-from pretrain.train import train_here
 from pretrain.training.record import read_metrics
 
 BASE, ORACLE, INSTANCE = "infonce", "oracle", "instance"

@@ -11,13 +11,14 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
 from cluster import storage
 from cluster.errors import InputError
 
+Config = TypeVar("Config")
 MAX_TRIALS = 10_000
 
 Value = str | int | float | bool
@@ -101,15 +102,18 @@ def read_space(texts: Sequence[str], file: str = "") -> list[Axis]:
     return list(space.values())
 
 
-def named_spaces(argv: list[str]) -> list[str]:
-    """Read ``--loss.tau loguniform(0.03,0.3)`` as ``--over loss.tau=loguniform(0.03,0.3)``."""
+def with_spaces(config: Config, argv: list[str]) -> tuple[Config, list[str]]:
+    """Read ``--loss.tau loguniform(0.03,0.3)`` as ``--over loss.tau=loguniform(0.03,0.3)``.
+
+    Here and not by tyro: the option takes a number, and what is drawn from is none.
+    """
     made: list[str] = []
     for text in argv:
         if DRAWN.fullmatch(text) and made and made[-1].startswith("--") and made[-1] != "--over":
             made[-1:] = ["--over", f"{made[-1][2:]}={text}"]
         else:
             made.append(text)
-    return made
+    return config, made
 
 
 def draw_trials(space: Sequence[Axis], *, samples: int, seed: int) -> list[dict[str, Value]]:

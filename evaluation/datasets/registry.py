@@ -29,6 +29,11 @@ BENCHMARKS: dict[str, Benchmark] = {
 def read_dataset(spec: str, *, any_counts: bool = False) -> list[ImageRow]:
     """List the images of a dataset: train, then query, then gallery for a benchmark; a manifest keeps its order.
 
+    >>> import evaluation
+    >>> rows = evaluation.read_dataset(f"{folder}/people")  # or market1501:FOLDER, csv:FILE
+    >>> rows[0].split, rows[0].identity, rows[0].camera
+    ('train', 1, 1)
+
     Args:
         spec: ``NAME:FOLDER``, ``NAME#K:FOLDER``, ``csv:FILE``, or a location (see the module).
         any_counts: Take a copy of a benchmark that is not complete.

@@ -10,6 +10,10 @@ from evaluation.features.table import Features
 def read_features(location: str) -> Features:
     """Read a features file: ``.npz`` as `evaluation.features.npz` says, anything else as Parquet.
 
+    >>> import evaluation
+    >>> evaluation.read_features(f"{folder}/features.parquet").feature.shape
+    (4, 8)
+
     Raises:
         InputError: If there is no such file, or its content cannot be used; names the file.
     """

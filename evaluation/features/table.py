@@ -11,7 +11,13 @@ from evaluation.metrics.distances import blocks
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Features:
-    """The rows of a features file as arrays of N entries each."""
+    """The rows of a features file as arrays of N entries each.
+
+    >>> import evaluation
+    >>> features = evaluation.read_features(f"{folder}/features.parquet")
+    >>> len(features), len(features.select("query"))
+    (4, 2)
+    """
 
     feature: NDArray[np.float32]
     """[N, D]."""

@@ -42,6 +42,11 @@ def score(
 ) -> RetrievalResult:
     """Score queries against a gallery.
 
+    >>> import evaluation
+    >>> features = evaluation.read_features(f"{folder}/features.parquet")
+    >>> f"{evaluation.score(features).mAP:.2f}"
+    '1.00'
+
     Args:
         features: A table with both, for the ``market`` protocol; or the problem that another protocol makes of it.
         matcher: What compares two images; cosine unless given.

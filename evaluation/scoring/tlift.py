@@ -54,6 +54,14 @@ def tlift(
 ) -> NDArray[np.floating]:
     """Lift similarities by temporal co-occurrence.
 
+    >>> import numpy as np, evaluation
+    >>> similarity = np.array([[0.9, 0.2, 0.5], [0.1, 0.8, 0.6]])
+    >>> camera, seconds = np.array([1, 1]), np.array([10.0, 12.0])
+    >>> gallery_camera, gallery_seconds = np.array([2, 2, 2]), np.array([40.0, 45.0, 900.0])
+    >>> lifted = evaluation.tlift(similarity, camera, seconds, gallery_camera, gallery_seconds, num_pivots=1)
+    >>> lifted.argmax(axis=1).tolist()  # what was seen near the others' best is lifted, what was long after is not
+    [0, 1]
+
     The definition, as a loop, where rows are the queries and the neighbours::
 
         for i in range(Q):

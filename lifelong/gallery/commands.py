@@ -1,6 +1,5 @@
 """The commands of a gallery: create, declare, add, search, delete, compact, verify, stats."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import tyro
 from rich.table import Table
 
 from cluster import storage
-from cluster.console import command, console, print_result
+from cluster.console import console, print_result
 from cluster.errors import InputError
 from evaluation.features.files import read_features
 from evaluation.features.table import Features
@@ -196,9 +195,3 @@ def _show(hits: pa.Table) -> None:
             name = row["query_path"] if row["rank"] == 1 else ""
             shown.add_row(name, str(row["rank"]), f"{row['similarity']:.3f}", *map(str, facts))
     console.print(shown, markup=False)
-
-
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    function.__name__: command(function, f"{PROGRAM} {function.__name__}")
-    for function in (create, declare, add, search, delete, compact, verify, stats)
-}

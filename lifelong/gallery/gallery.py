@@ -34,7 +34,18 @@ from lifelong.gallery.verification import Stats, check, measure
 
 
 class Gallery:
-    """One gallery. Every method reads the newest manifest, so several processes may use it at once."""
+    """One gallery. Every method reads the newest manifest, so several processes may use it at once.
+
+    >>> import evaluation, lifelong
+    >>> features = evaluation.read_features(f"{folder}/features.parquet")
+    >>> gallery = lifelong.Gallery.create(f"{folder}/gallery", size=8, model_fingerprint="first")
+    >>> gallery.add(features.select("gallery")).added
+    2
+    >>> gallery.declare("second", note="promoted")  # queries of the next model find what the first one stored
+    >>> hits = gallery.search(features.select("query").feature, k=1, model_fingerprint="second")
+    >>> hits.item.shape
+    (2, 1)
+    """
 
     def __init__(self, location: str, size: int, cache: str) -> None:
         self.location, self.size = location, size

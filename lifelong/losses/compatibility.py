@@ -26,6 +26,12 @@ def cross_model_compatibility(
 ) -> Tensor:
     """Contrast new features of remembered people with the frozen features of everybody remembered.
 
+    >>> import torch, lifelong
+    >>> new = torch.randn(4, 16, requires_grad=True)  # of the model that learns
+    >>> bank, identity, stage = torch.randn(6, 16), torch.tensor([0, 0, 1, 1, 2, 2]), torch.ones(6, dtype=torch.long)
+    >>> loss = lifelong.cross_model_compatibility(new, torch.tensor([0, 1, 2, 2]), bank, identity, stage, tau=0.05)
+    >>> loss.backward()
+
     The definition, as a loop::
 
         for a in range(A):

@@ -11,6 +11,11 @@ from torch.nn import functional
 def logit_distillation(new_BC: Tensor, old_BC: Tensor, *, temperature: float) -> Tensor:
     """Divergence of the new model's identities from the last model's (Hinton et al., 2015; Li and Hoiem, 2016).
 
+    >>> import torch, lifelong
+    >>> logits = torch.randn(4, 10)
+    >>> lifelong.logit_distillation(logits, logits, temperature=2.0).abs() < 1e-6
+    tensor(True)
+
     Over the identities that the last model knows: this project's design (METHOD.md 3.6).
 
     The definition, as a loop::
@@ -45,6 +50,11 @@ def logit_distillation(new_BC: Tensor, old_BC: Tensor, *, temperature: float) ->
 
 def relation_distillation(new_BD: Tensor, old_BD: Tensor, *, tau: float) -> Tensor:
     """Divergence of who resembles whom in a batch (the affinity form of LSTKC; Xu et al., AAAI 2024).
+
+    >>> import torch, lifelong
+    >>> features = torch.randn(4, 16)
+    >>> lifelong.relation_distillation(features, 3 * features, tau=0.1).abs() < 1e-5  # relations are of directions
+    tensor(True)
 
     LSTKC also rectifies the old affinities; this project's design does not, and leaves each image itself out.
 

@@ -97,6 +97,10 @@ def dmml_loss(
 ) -> Tensor:
     """Tell each query's class from the others by distance (deep meta metric learning; Chen et al., ICCV 2019).
 
+    >>> import torch, lifelong
+    >>> support, query = torch.randn(3, 2, 16), torch.randn(3, 2, 16, requires_grad=True)  # 3 people, 2 images each
+    >>> lifelong.dmml_loss(support, query).backward()
+
     The definition, as a loop::
 
         for r in range(R):

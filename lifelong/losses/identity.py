@@ -38,6 +38,10 @@ def identity_loss(logit_BC: Tensor, target_B: Tensor, *, smoothing: float) -> Te
 def influence_loss(embedding_BD: Tensor, frozen_weight_CD: Tensor, target_B: Tensor, *, scale: float) -> Tensor:
     """Cross-entropy of new embeddings under the last model's classifier (BCT; Shen et al., CVPR 2020, influence loss).
 
+    >>> import torch, lifelong
+    >>> embedding, old_classifier = torch.randn(4, 16, requires_grad=True), torch.randn(10, 16)
+    >>> lifelong.influence_loss(embedding, old_classifier, torch.tensor([0, 3, 3, 9]), scale=16.0).backward()
+
     The definition, as a loop::
 
         for b in range(B):

@@ -125,6 +125,11 @@ def class_memory_loss(score_BC: Tensor, target_B: Tensor, valid_C: Tensor, *, ga
 def pairwise_matching_loss(score_BB: Tensor, identity_B: Tensor) -> Tensor:
     """Binary cross-entropy of all pairs of a batch: is it the same identity? (version 2.0, CVPR 2022).
 
+    >>> import torch, lifelong
+    >>> scores = torch.tensor([[9.0, 5.0, -5.0], [5.0, 9.0, -5.0], [-5.0, -5.0, 9.0]])
+    >>> lifelong.pairwise_matching_loss(scores, torch.tensor([0, 0, 1])) < 0.1
+    tensor(True)
+
     The definition, as a loop::
 
         for b in range(B):

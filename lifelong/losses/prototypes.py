@@ -20,6 +20,10 @@ def prototype_distillation(
 ) -> Tensor:
     """Divergence of the new model's similarities to an episode's prototypes from the last model's.
 
+    >>> import torch, lifelong
+    >>> new, old = torch.randn(6, 3, requires_grad=True), torch.randn(6, 3)  # 6 queries, 3 prototypes
+    >>> lifelong.prototype_distillation(new, old, torch.tensor([0, 0, 1, 1, 2, 2])).backward()
+
     The definition, as a loop::
 
         for r in range(R):

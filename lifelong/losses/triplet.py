@@ -11,6 +11,11 @@ from torch.nn import functional
 def batch_hard_triplet(embedding_BD: Tensor, identity_B: Tensor, *, margin: float) -> Tensor:
     """Hinge between the farthest positive and the nearest negative (Hermans, Beyer and Leibe, 2017, eq. 5).
 
+    >>> import torch, lifelong
+    >>> embedding = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 6.0]])
+    >>> lifelong.batch_hard_triplet(embedding, torch.tensor([0, 0, 1]), margin=0.3)
+    tensor(0.8472)
+
     The definition, as a loop::
 
         for b in range(B):

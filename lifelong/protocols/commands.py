@@ -7,7 +7,8 @@ import tyro
 from rich.table import Table
 
 from cluster import session, storage
-from cluster.console import command, console, print_result
+from cluster.console import console, print_result
+from cluster.options import Flat, Repeated
 from lifelong.protocols.compare import compare as compare_runs
 from lifelong.protocols.manifest import Kind, make_manifest
 from lifelong.protocols.plans import IDENTITIES
@@ -15,14 +16,11 @@ from lifelong.protocols.plans import inter as inter_plan
 from lifelong.protocols.plans import intra as intra_plan
 from lifelong.protocols.report import heading, notes_on
 from lifelong.protocols.run import run_benchmark
-from lifelong.recipe_command import PROGRAM, of_recipe
 from lifelong.runs.scores import BenchmarkScoring
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan
 from lifelong.train import RayBackend
 
-Flat = tyro.conf.arg(name="")
-Specs = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="SPEC")]
 Runs = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
 USUAL = BenchmarkScoring()
 
@@ -65,8 +63,8 @@ def inter(
     out: str,
     order: Literal[0, 1, 2] = 0,
     root: str = "",
-    domain: Specs = (),
-    unseen: Specs = (),
+    domain: Repeated = (),
+    unseen: Repeated = (),
     identities: int = IDENTITIES,
     start: str = "",
     any_counts: bool = False,
@@ -135,10 +133,3 @@ def _resolved(start: str) -> str:
 
 def _with_deviation(mean: float, deviation: float | None) -> str:
     return f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
-
-
-COMMANDS = {
-    "intra": of_recipe(intra, "benchmark intra"),
-    "inter": of_recipe(inter, "benchmark inter"),
-    "compare": command(compare, f"{PROGRAM} benchmark compare"),
-}

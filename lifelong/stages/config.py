@@ -6,7 +6,7 @@ Defaults are this project's where a paper's settings are not available to us (LR
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from cluster.values import FLAT, require
+from cluster.values import FIXED, FLAT, require
 from lifelong.memory.selection import Strategy
 from lifelong.stages.loss_config import LossConfig
 from pretrain.config.optimizer import OptimizerConfig
@@ -37,7 +37,7 @@ class MemoryConfig:
 class StageConfig:
     """The training of one stage."""
 
-    recipe: str
+    recipe: Annotated[str, FIXED]
     """Name of the recipe that made this configuration."""
     seed: int = 0
     """Seeds initial weights, the order of identities, the replay and the augmentation."""

@@ -32,6 +32,11 @@ class Matches:
 def match(similarity_NM: NDArray[np.floating], *, forced: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Match two sets one to one so that the summed similarity is largest (METHOD.md 3.1).
 
+    >>> import numpy as np, pretrain
+    >>> rows, columns = pretrain.match(np.array([[0.9, 0.8], [0.7, 0.1], [0.0, 0.3]]))
+    >>> rows.tolist(), columns.tolist()
+    ([0, 1], [1, 0])
+
     The definition, as a loop::
 
         best = max over one-to-one sets A of min(N, M) index pairs of  sum(similarity[i, j] for (i, j) in A)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from cluster.errors import InputError
-from cluster.values import FLAT, require
+from cluster.values import FIXED, FLAT, require
 from pretrain.association.table import RELIABILITIES
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.scale import ScaleConfig
@@ -19,9 +19,14 @@ from pretrain.models.precision import Precision
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainConfig:
-    """A whole pretraining run."""
+    """A whole pretraining run.
 
-    recipe: str
+    >>> import dataclasses, pretrain
+    >>> dataclasses.replace(pretrain.find_recipe("isr-tiny")(), epochs=3).epochs
+    3
+    """
+
+    recipe: Annotated[str, FIXED]
     """Name of the recipe that made this configuration."""
     seed: int = 0
     """Seeds the initial weights, the order of clips, the pairs and the augmentation."""

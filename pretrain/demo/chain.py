@@ -31,9 +31,9 @@ from pretrain.ingest.config import IngestConfig
 from pretrain.ingest.pipeline import prepare_videos
 from pretrain.models.directory import load_embedder
 from pretrain.recipes import infonce_tiny, isr_tiny
+from pretrain.runs import train
 from pretrain.street.config import StreetConfig
 from pretrain.street.write import write_street
-from pretrain.train import train
 from pretrain.validation.auditor import GIVEN, Auditor
 
 

@@ -39,6 +39,12 @@ def cycle_loss(
 ) -> tuple[Tensor, int]:
     """Loss of going from each crop to the other frame and back without arriving at oneself.
 
+    >>> import torch, pretrain
+    >>> x = torch.nn.functional.normalize(torch.randn(5, 16), dim=1)
+    >>> total, samples = pretrain.cycle_loss(x, x.flip(0), [3, 2], [2, 3])
+    >>> samples
+    4
+
     The definition, as a loop, with ``T(K) = log(K + 1) / eps``::
 
         total = samples = 0

@@ -100,7 +100,8 @@ def batch_loss(
     pair_G, video_G = pair_G.long(), video_G.long()
     far_PG = None
     if config.same_video_gap_seconds is not None:
-        assert batch.seconds is not None, "a batch says when its pairs were seen"
+        if batch.seconds is None:
+            raise InputError("same-video-gap-seconds needs the times of the frame pairs: give Batch.seconds")
         far_PG = far_apart(video_P, video_G, seconds_P, seconds_G, gap_seconds=config.same_video_gap_seconds)
     forward_P, backward_P = pair_log_probabilities(
         x_PD,

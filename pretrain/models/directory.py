@@ -116,6 +116,11 @@ def model_card(
 def load_embedder(location: str, *, precision: Precision = "auto") -> BackboneEmbedder:
     """Load a model directory, onto the GPU if there is one.
 
+    >>> import numpy as np, pretrain
+    >>> model = pretrain.load_model(f"{folder}/model")  # of python -m pretrain export
+    >>> model.embed([np.zeros((128, 64, 3), np.uint8)]).shape  # RGB, of any size
+    (1, 8)
+
     Args:
         location: The directory.
         precision: What it computes in; float64 makes sums in any order agree.

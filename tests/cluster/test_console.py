@@ -15,7 +15,7 @@ import cluster.console
 from cluster.console import (
     SECONDS_BETWEEN_LINES,
     SECONDS_WITHOUT_PROGRESS,
-    command,
+    Command,
     console,
     meter,
     print_result,
@@ -60,7 +60,7 @@ def fire(name: str, *, pots: int = 3, kiln: Annotated[Kiln, tyro.conf.arg(name="
     print_result({"name": name, "pots": pots, "heat": kiln.heat})
 
 
-COMMANDS = {"fire": command(fire, "prog fire")}
+COMMANDS = {"fire": Command("tests.cluster.test_console:fire", "Fire some pots.")}
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:

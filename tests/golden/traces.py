@@ -29,7 +29,7 @@ from pretrain.models.encoder import Encoder
 from pretrain.models.matching import MatchingBranch
 from pretrain.models.precision import Precision
 from pretrain.recipes import find_recipe
-from pretrain.train import train_here
+from pretrain.runs import train_here
 from pretrain.training.isr_learner import IsrLearner
 from tests.lifelong.people import write_people
 from tests.pretrain.ingest.films import write_clips_directory

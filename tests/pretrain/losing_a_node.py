@@ -16,10 +16,10 @@ from ray.cluster_utils import Cluster
 
 import pretrain.training.ray_train
 from pretrain.config.scale import scaled
-from pretrain.train import train
+from pretrain.runs import train
 from pretrain.training.isr_learner import IsrLearner
 from pretrain.training.ray_train import train_loop
-from tests.pretrain.test_train import CONFIG
+from tests.pretrain.test_runs import CONFIG
 
 STEP = 6
 """Before this one the node goes, after the checkpoint of step 4."""

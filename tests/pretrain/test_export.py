@@ -21,7 +21,7 @@ from pretrain.models.directory import load_embedder, write_model
 from pretrain.models.encoder import make_encoder
 from pretrain.models.matching import matching_branch
 from pretrain.recipes import isr_tiny
-from pretrain.train import START
+from pretrain.runs import START
 from pretrain.training.checkpoint import plain, publish
 from pretrain.training.isr_learner import IsrLearner
 from pretrain.training.record import MetricsLog

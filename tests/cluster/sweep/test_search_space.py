@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cluster.sweep.search_space import Axis, draw_trials, name_of_trial, named_spaces, read_space
+from cluster.sweep.search_space import Axis, draw_trials, name_of_trial, read_space, with_spaces
 
 
 def trials_of(texts, *, samples=1, seed=0):
@@ -117,4 +117,4 @@ def test_files_that_name_nothing_to_try_are_refused(tmp_path, name, content, mes
 def test_distributions_may_follow_the_name_of_a_setting():
     given = ["--out", "x", "--loss.tau", "loguniform(0.03,0.3)", "--over", "loss.beta=0,1", "--seed", "2"]
     expected = ["--out", "x", "--over", "loss.tau=loguniform(0.03,0.3)", "--over", "loss.beta=0,1", "--seed", "2"]
-    assert named_spaces(given) == expected
+    assert with_spaces("config", given) == ("config", expected)

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.features.parquet import write_features
 from evaluation.features.table import concatenate
-from lifelong.gallery.commands import COMMANDS
+from lifelong.__main__ import GALLERY
 from tests.lifelong.gallery.rows import make_rows
 
 
@@ -16,7 +16,7 @@ from tests.lifelong.gallery.rows import make_rows
 def run(tmp_path, capsys):
     def start(line):
         name, *arguments = line.replace("DIR", str(tmp_path / "g")).replace("FILES", str(tmp_path)).split()
-        COMMANDS[name](arguments)
+        GALLERY[name].run(f"python -m lifelong gallery {name}", arguments)
         return json.loads(capsys.readouterr().out.splitlines()[-1])
 
     gallery, query = make_rows(1, 60), make_rows(2, 5)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cluster.console import run_cli
+from lifelong.__main__ import BENCHMARK
 from lifelong.protocols import commands
 from lifelong.runs.backend import LocalBackend
 from tests.lifelong.people import write_people
@@ -20,7 +21,7 @@ def run(capsys, monkeypatch, tmp_path):
 
     def start(line):
         with pytest.raises(SystemExit) as exit_:
-            run_cli("python -m lifelong benchmark", commands.COMMANDS, line.replace("DIR", str(tmp_path)).split())
+            run_cli("python -m lifelong benchmark", BENCHMARK, line.replace("DIR", str(tmp_path)).split())
         captured = capsys.readouterr()
         return exit_.value.code, captured.out, captured.err
 

@@ -13,7 +13,7 @@ from pretrain.config.scale import ScaleConfig, scaled
 from pretrain.data.clip_table import ClipTable, load_clip_table
 from pretrain.models.config import ModelConfig
 from pretrain.recipes import cycas_tiny, instance_tiny, isr_tiny
-from pretrain.train import train_here
+from pretrain.runs import train_here
 from pretrain.training.checkpoint import newest, plain, read_state
 from pretrain.training.record import read_metrics
 from tests.pretrain.ingest.films import write_clips_directory

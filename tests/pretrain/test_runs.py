@@ -28,7 +28,7 @@ from pretrain.ingest.clips import write_clips
 from pretrain.models.config import ModelConfig
 from pretrain.models.directory import load_embedder
 from pretrain.recipes import isr_tiny
-from pretrain.train import latest_checkpoint, train
+from pretrain.runs import latest_checkpoint, train
 from pretrain.training.checkpoint import read_state
 from pretrain.training.isr_learner import IsrLearner
 from pretrain.training.ray_train import train_loop
@@ -274,8 +274,8 @@ import sys
 from pathlib import Path
 import pretrain.training.ray_train
 from pretrain.config.scale import scaled
-from pretrain.train import train
-from tests.pretrain.test_train import CONFIG, waits_before
+from pretrain.runs import train
+from tests.pretrain.test_runs import CONFIG, waits_before
 clips, out, folder = sys.argv[1:]
 pretrain.training.ray_train.train_loop = waits_before(5, Path(folder))
 train(scaled(CONFIG, workers=2), clips, out)

@@ -11,7 +11,7 @@ from cluster.errors import InputError
 from pretrain.config.run import PretrainConfig
 from pretrain.data.clip_table import ClipTable, load_clip_table
 from pretrain.data.frame_pairs import check_clips
-from pretrain.models.initial import read_initial
+from pretrain.models.initial import read_initial, resolve_initial
 from pretrain.training.checkpoint import newest, plain
 from pretrain.training.isr_job import IsrJob
 from pretrain.training.isr_learner import IsrLearner
@@ -25,6 +25,12 @@ START = "start.safetensors"
 def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
     """Run or resume a training on Ray.
 
+    >>> import pretrain
+    >>> config = pretrain.find_recipe("isr-tiny")()
+    >>> final = pretrain.train(config, f"{folder}/clips", f"{folder}/run")  # doctest: +SKIP
+    >>> final["loss/total"]  # doctest: +SKIP
+    1.7
+
     Args:
         config: The run.
         clips: A clips directory.
@@ -36,6 +42,7 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
     Raises:
         InputError: If the clips cannot be used, the directory belongs to another run, or the plan does not fit.
     """
+    config, clips, out = located(config), storage.resolve(clips), storage.resolve(out)
     table = load_clip_table(clips)
     job, weights = _job(config, table, out)
     rest = {"clips": clips, "num_clips": len(table)}
@@ -54,6 +61,12 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
         _write_start(job, weights)
         final = finish(out, run_on_ray(job, out))
     return {**final, "checkpoint": newest(out)}
+
+
+def located(config: PretrainConfig) -> PretrainConfig:
+    """Make the locations in a configuration mean the same in every process."""
+    truth = storage.resolve(config.truth) if config.truth else ""
+    return replace(config, start=resolve_initial(config.start), truth=truth)
 
 
 def train_here(
