@@ -29,6 +29,7 @@ from pretrain.sweep import SweepConfig, sweep_pretraining
 from pretrain.training.record import read_metrics
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
 
+pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
 PRETRAIN = f"{sys.executable} -m pretrain"
@@ -56,7 +57,7 @@ class Head:
         command = [RAY, "job", "submit", *where, "--", "bash", "-c", entrypoint]
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=subprocess.STDOUT, text=True
+            command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
         )
 
     def stop(self, identifier: str) -> None:
@@ -106,7 +107,7 @@ def head() -> Iterator[Head]:
             f"--ray-client-server-port {client} --min-worker-port 0 --max-worker-port 0"
         )
         command = [RAY, "start", *options.split()]
-        with Path(folder, "head.log").open("w") as log:
+        with Path(folder, "head.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -182,13 +183,12 @@ def submitted(
         process.wait()
 
 
-@pytest.mark.ray
 @pytest.mark.usefixtures("submitted")
 def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, clips: Path, tmp_path: Path):
     run = tmp_path / "run"
     command = f"{PRETRAIN} train isr-tiny --clips {clips} --out {run} --epochs 10 {SMALL} {EVERY_STEP}"
     begun = head.submit("begun", command, SLOWLY)
-    wait_until(lambda: len(list(run.glob("ray/isr-tiny-*/checkpoint_*/state.json"))) > 1, "a second checkpoint")
+    wait_until(lambda: len(list(run.glob("checkpoints/[0-9]*/state.json"))) > 1, "a second checkpoint")
     head.stop("begun")
     begun.communicate(timeout=60)
     assert head.ended("begun")["status"] == "STOPPED"
@@ -199,17 +199,16 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, c
 
     log, _ = head.submit("again", command).communicate(timeout=240)
     assert head.ended("again")["status"] == "SUCCEEDED", log[-4000:]
-    assert json.loads((run / "done.json").read_text())["step"] == STEPS
+    assert json.loads((run / "done.json").read_text(encoding="utf-8"))["step"] == STEPS
     after = steps_written(run)[len(before) :]
     assert 2 < after[0] <= before[-1] + 1, "it goes on from a checkpoint"
     assert [line["step"] for line in read_metrics(str(run))] == list(range(1, STEPS + 1))
 
 
 def steps_written(run: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.ray
 def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict[str, "subprocess.Popen[str]"]):
     log, _ = submitted["refused"].communicate(timeout=240)
     assert submitted["refused"].returncode == 1
@@ -219,7 +218,6 @@ def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict
     assert "Traceback" not in log
 
 
-@pytest.mark.ray
 def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted: dict[str, "subprocess.Popen[str]"]):
     log, _ = submitted["prepared-and-swept"].communicate(timeout=240)
     assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
@@ -227,7 +225,7 @@ def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted
     assert (prepared["videos"], prepared["done"]) == (2, 2)
     written = s3(store).list_objects_v2(Bucket="jobs", Prefix="clips/clips/")["Contents"]
     assert len(written) == 2, "the workers know the bucket too"
-    best = json.loads(Path(swept["out"], "best.json").read_text())
+    best = json.loads(Path(swept["out"], "best.json").read_text(encoding="utf-8"))
     assert len(swept["trials"]) == 2
     assert best["settings"] in [trial["settings"] for trial in swept["trials"]]
 

@@ -64,6 +64,7 @@ class Store:
             text=True,
             check=False,
             timeout=240,
+            encoding="utf-8",
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
@@ -120,8 +121,8 @@ def test_from_videos_to_a_model_and_its_scores(store: Store, tmp_path: Path):
     keys = store.keys("runs/one/")
     assert {"runs/one/config.json", "runs/one/done.json", "runs/one/metrics.jsonl"} <= set(keys)
     assert any(key.startswith("runs/one/tensorboard/events") for key in keys)
-    assert final["checkpoint"].startswith(f"s3://{BUCKET}/runs/one/ray/isr-tiny-")
-    checkpoint = final["checkpoint"].removeprefix(f"s3://{BUCKET}/")
+    checkpoint = f"runs/one/checkpoints/{steps:09d}"
+    assert final["checkpoint"] == f"s3://{BUCKET}/{checkpoint}"
     assert {f"{checkpoint}/{name}" for name in ("model.safetensors", "optimizer.safetensors", "state.json")} <= set(
         keys
     )

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.mark.ray
 def test_trials_are_ordered_failures_are_told_and_nothing_runs_twice(ray_cluster: None, tmp_path: Path):
     def trial(settings, reporter):
-        with open(tmp_path / "calls", "a") as stream:
+        with open(tmp_path / "calls", "a", encoding="utf-8") as stream:
             stream.write(f"{settings['x']}\n")
         if settings["x"] == "3" and not (tmp_path / "mended").exists():
             raise ValueError("x must not be 3")
@@ -38,7 +38,9 @@ def test_trials_are_ordered_failures_are_told_and_nothing_runs_twice(ray_cluster
     (tmp_path / "mended").touch()
     again = sweep(trial, trials, out, metric="score", cpus=1)
     assert [one["settings"]["x"] for one in again] == ["2", "1", "3", "4"]
-    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "3", "3", "4"], "the failed one alone"
+    assert sorted((tmp_path / "calls").read_text(encoding="utf-8").split()) == ["1", "2", "3", "3", "4"], (
+        "the failed one alone"
+    )
 
 
 @pytest.mark.ray
@@ -64,14 +66,14 @@ def patient_trial(folder: Path):
     """Keeps its step in its own folder; of x = 2, waits after the first until somebody allows it to go on."""
 
     def trial(settings, reporter):
-        with open(folder / "calls", "a") as stream:
+        with open(folder / "calls", "a", encoding="utf-8") as stream:
             stream.write(f"{settings['x']}\n")
         kept = Path(reporter.folder, "step")
-        begun = int(kept.read_text()) if kept.exists() else 0
+        begun = int(kept.read_text(encoding="utf-8")) if kept.exists() else 0
         for step in range(begun + 1, 4):
             reporter.report(step, {"score": step})
             kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(str(step))
+            kept.write_text(str(step), encoding="utf-8")
             while settings["x"] == 2 and step == 1 and not (folder / "allowed").exists():
                 time.sleep(0.05)
         return {"score": settings["x"], "begun": begun}
@@ -115,7 +117,7 @@ def test_a_killed_sweep_goes_on(ray_cluster: None, tmp_path: Path):
         until(lambda: not processes_with(session), seconds=5)
     (tmp_path / "allowed").touch()
     found = sweep(patient_trial(tmp_path), [{"x": 1}, {"x": 2}], out, metric="score", cpus=1)
-    assert (tmp_path / "calls").read_text().split()[2:] == ["2"], "the finished one is not run again"
+    assert (tmp_path / "calls").read_text(encoding="utf-8").split()[2:] == ["2"], "the finished one is not run again"
     assert [one["metrics"] for one in found] == [{"score": 2, "begun": 1}, {"score": 1, "begun": 0}]
     record = storage.read_json(found[0]["trial"] + ".json")
     assert [report["step"] for report in record["reports"]] == [1, 2, 3]
@@ -138,7 +140,9 @@ def processes_with(session: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if session.encode() in path.read_bytes() and "\nState:\tZ" not in (path.parent / "status").read_text():
+            if session.encode() in path.read_bytes() and "\nState:\tZ" not in (path.parent / "status").read_text(
+                encoding="utf-8"
+            ):
                 found.append(int(path.parent.name))
     return found
 

@@ -14,7 +14,7 @@ from tests.lifelong.gallery.rows import add_batches, make_gallery, make_rows, qu
 KILLS = 50
 ROWS = 20
 BATCHES = 1000
-LONGEST_SECONDS = 0.15
+LONGEST_SECONDS = 0.05
 
 
 def check(gallery, acknowledged, allowed):

@@ -30,7 +30,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, in
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -63,9 +63,11 @@ def test_videos_decode_to_the_promised_frames(street: tuple):
 
 def test_the_two_truths_agree_and_boxes_lie_inside(street: tuple):
     folder, _, _ = street
-    head = (folder / "truth.csv").read_text().splitlines()[0]
+    head = (folder / "truth.csv").read_text(encoding="utf-8").splitlines()[0]
     assert head == "video,frame,identity,camera,time_seconds,left,top,width,height"
-    assert (folder / "camera1.gt.csv").read_text().splitlines()[0] == "frame,identity,left,top,width,height"
+    assert (folder / "camera1.gt.csv").read_text(encoding="utf-8").splitlines()[
+        0
+    ] == "frame,identity,left,top,width,height"
     truth = rows_of(folder / "truth.csv")
     columns = ("frame", "identity", "left", "top", "width", "height")
     for number in range(1, 4):
@@ -172,9 +174,9 @@ def test_seed_and_style_change_the_street():
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path):
-    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ValueError, match=r"holds other files and no truth\.csv"):
         write_street(CONFIG, str(tmp_path))
     with pytest.raises(ValueError, match=r"processes must be >= 1, got 0"):
         write_street(CONFIG, str(tmp_path / "new"), processes=0)
-    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
