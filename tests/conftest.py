@@ -12,6 +12,7 @@ import torch.multiprocessing as multiprocessing
 from hypothesis import settings
 
 from cluster import session
+from tests.processes import quick_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
@@ -21,7 +22,7 @@ ORDER = ("ray", "own cluster", "pure")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers one gets all that shares the session's Ray cluster; other files are one worker's as a whole."""
+    """Of several workers, one gets all that shares the Ray cluster; any other file is one worker's as a whole."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     for item in items:
@@ -59,7 +60,10 @@ def run_ranks() -> Callable[..., list[Any]]:
 
     def run(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
         with tempfile.TemporaryDirectory() as folder:
-            multiprocessing.spawn(_enter, (function, world_size, folder, arguments), nprocs=world_size)
+            quick_processes()
+            multiprocessing.start_processes(
+                _enter, (function, world_size, folder, arguments), nprocs=world_size, start_method="forkserver"
+            )
             return [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(world_size)]
 
     return run
