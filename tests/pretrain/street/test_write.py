@@ -100,14 +100,6 @@ def test_each_test_person_has_queries_and_gallery_before_each_camera(street: tup
         assert least <= min(per_view.values()) <= max(per_view.values()) <= most
 
 
-def test_the_same_config_gives_the_same_street_also_with_processes(street: tuple, tmp_path: Path):
-    folder, counts, _ = street
-    assert write_street(CONFIG, str(tmp_path / "again"), processes=2) == counts
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            assert path.read_bytes() == (tmp_path / "again" / path.relative_to(folder)).read_bytes(), path.name
-
-
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
     folder = tmp_path_factory.mktemp("labelled")
@@ -118,9 +110,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_train_people_add_a_folder_to_a_street_and_change_nothing_else(street: tuple, labelled: tuple, tmp_path: Path):
+def test_train_people_add_a_folder_to_a_street_and_change_nothing_else_nor_do_processes(
+    street: tuple, labelled: tuple, tmp_path: Path
+):
     progress: list[tuple[int, int]] = []
-    counts = write_street(WITH_TRAIN, str(tmp_path / "s"), on_progress=lambda *step: progress.append(step))
+    counts = write_street(WITH_TRAIN, str(tmp_path / "s"), processes=2, on_progress=lambda *step: progress.append(step))
     assert progress == [(done, 9) for done in range(1, 10)]
     assert counts == {**street[1], "train": labelled[1]["train"]}
     before, after = files_of(street[0]), files_of(tmp_path / "s")
