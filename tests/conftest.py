@@ -12,7 +12,7 @@ import torch.multiprocessing as multiprocessing
 from hypothesis import settings
 
 from cluster import session
-from tests.processes import quick_processes
+from tests.processes import UNGUARDED, quick_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
@@ -49,6 +49,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One small local cluster for all tests that need Ray; started by the first of them."""
+    os.environ.update(UNGUARDED)
     session.connect()
     yield
     session.disconnect()

@@ -16,6 +16,10 @@ IMPORTED = (
 """Importing torch and a learner takes seconds of every process that does it for itself."""
 
 
+UNGUARDED = {"RAY_memory_monitor_refresh_ms": "0"}
+"""For every cluster of a test. Ray else kills workers where the machine's memory is nearly full, whoever fills it."""
+
+
 def quick_processes() -> ForkServerContext:
     """Return the context to start them with; all tests of a process share what they are forked from."""
     context = multiprocessing.get_context("forkserver")

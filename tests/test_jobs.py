@@ -28,6 +28,7 @@ from pretrain.recipes import isr_tiny
 from pretrain.sweep import SweepConfig, sweep_pretraining
 from pretrain.training.record import read_metrics
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
+from tests.processes import UNGUARDED
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[1]
@@ -62,7 +63,7 @@ class Head:
 
     def stop(self, identifier: str) -> None:
         command = [RAY, "job", "stop", "--address", self.url, identifier]
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=300)
 
     def ended(self, identifier: str) -> dict[str, Any]:
         """What Ray says of a job when it is over: on a busy machine the logs that are followed may end before."""
@@ -85,7 +86,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come"
@@ -98,7 +99,7 @@ def head() -> Iterator[Head]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     # Ray listens on all addresses whatever it is told: without the token nobody submits anything.
     access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
-    environment = {**inherited, **access, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    environment = {**inherited, **access, **UNGUARDED, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     # The names of sockets below it have 107 bytes at most, and pytest's own folders use up many.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         options = (
@@ -190,14 +191,14 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, c
     begun = head.submit("begun", command, SLOWLY)
     wait_until(lambda: len(list(run.glob("checkpoints/[0-9]*/state.json"))) > 1, "a second checkpoint")
     head.stop("begun")
-    begun.communicate(timeout=60)
+    begun.communicate(timeout=300)
     assert head.ended("begun")["status"] == "STOPPED"
     before = steps_written(run)
     assert before[0] == 1
     assert before[-1] < STEPS
     assert not (run / "done.json").exists()
 
-    log, _ = head.submit("again", command).communicate(timeout=240)
+    log, _ = head.submit("again", command).communicate(timeout=900)
     assert head.ended("again")["status"] == "SUCCEEDED", log[-4000:]
     assert json.loads((run / "done.json").read_text(encoding="utf-8"))["step"] == STEPS
     after = steps_written(run)[len(before) :]
@@ -210,7 +211,7 @@ def steps_written(run: Path) -> list[int]:
 
 
 def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict[str, "subprocess.Popen[str]"]):
-    log, _ = submitted["refused"].communicate(timeout=240)
+    log, _ = submitted["refused"].communicate(timeout=900)
     assert submitted["refused"].returncode == 1
     job = head.ended("refused")
     assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
@@ -219,7 +220,7 @@ def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict
 
 
 def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted: dict[str, "subprocess.Popen[str]"]):
-    log, _ = submitted["prepared-and-swept"].communicate(timeout=240)
+    log, _ = submitted["prepared-and-swept"].communicate(timeout=900)
     assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
     prepared, swept = (json.loads(line) for line in log.splitlines() if line.startswith('{"out": '))
     assert (prepared["videos"], prepared["done"]) == (2, 2)

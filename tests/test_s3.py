@@ -23,6 +23,7 @@ from pretrain.models.directory import load_embedder
 from tests.evaluation.people import write_market
 from tests.lifelong.runs.runs import write_domains
 from tests.pretrain.ingest.films import write_folder
+from tests.processes import UNGUARDED
 
 ROOT = Path(__file__).parents[1]
 BUCKET = "films"
@@ -58,11 +59,11 @@ class Store:
         done = subprocess.run(
             [sys.executable, "-m", package, *line.split()],
             cwd=ROOT,
-            env={**inherited, **self.environment},
+            env={**inherited, **UNGUARDED, **self.environment},
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=900,
             encoding="utf-8",
         )
         assert done.returncode == 0, done.stderr[-4000:]

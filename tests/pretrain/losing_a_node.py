@@ -8,12 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.processes import UNGUARDED
+
 # Before Ray is imported: how long it waits for the lost node's workers before it asks for fewer, and how often it asks
 # whether a node is there. Five questions without an answer and it is lost, by default after 15 s.
 os.environ |= {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",
     "RAY_health_check_period_ms": "500",
+    **UNGUARDED,
 }
 
 import ray.train
