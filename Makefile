@@ -7,13 +7,20 @@ INSTALLED := $(VENV)/.installed
 # Large CPU tensors otherwise spend much of their time in page faults (glibc returns every big block to the kernel).
 MALLOC := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_ARENA_MAX=1
 
-.PHONY: demo test test-conditions lint format bench clean
+# One worker runs what shares a Ray cluster, which mostly waits, and the other the rest (see tests/conftest.py).
+# One thread each: threads that wait for a busy core only make others wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test test-fast test-conditions lint format bench clean
 
 demo: $(INSTALLED)  ## the whole chain on a drawn street; then open out/demo/report.html
 	$(MALLOC) $(BIN)/python -m pretrain demo $(ARGS)
 
 test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-fast: $(INSTALLED)  ## what needs no Ray: under two minutes on two cores
+	$(PYTEST) -m "not ray" $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

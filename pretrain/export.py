@@ -64,10 +64,12 @@ def _copy(source: str, folder: str) -> None:
         for name in (ENCODER_FILE, MATCHING_FILE):
             if os.path.exists(os.path.join(model, name)):
                 shutil.copy(os.path.join(model, name), folder)
-        description = json.loads(Path(model, "config.json").read_text())
+        description = json.loads(Path(model, "config.json").read_text(encoding="utf-8"))
         plain = {name: value for name, value in description.items() if name not in ("backbone", "checked")}
-        Path(folder, "config.json").write_text(json.dumps(plain, indent=2) + "\n")
-        Path(folder, "README.md").write_text(Path(model, "README.md").read_text().split(f"\n{TITLE}\n")[0])
+        Path(folder, "config.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+        Path(folder, "README.md").write_text(
+            Path(model, "README.md").read_text(encoding="utf-8").split(f"\n{TITLE}\n")[0], encoding="utf-8"
+        )
 
 
 def _export_run(run: str, out: str, *, untrained: bool) -> dict[str, Any]:

@@ -37,10 +37,10 @@ LOGS = Path("out", "conditions")
 def run(name: str, options: list[str]) -> bool:
     """Run the tests under one condition and say how they ended."""
     log, began = LOGS / f"{name}.log", time.monotonic()
-    with log.open("w") as stream:
+    with log.open("w", encoding="utf-8") as stream:
         command = [sys.executable, "-m", "pytest", *options]
         done = subprocess.run(command, env=os.environ | CONDITIONS[name], stdout=stream, stderr=stream, check=False)
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(errors="replace", encoding="utf-8").splitlines()
     print(f"{name:<17} {time.monotonic() - began:5.0f} s  {lines[-1] if lines else 'no output'}", flush=True)
     for line in lines:
         if line.startswith(("FAILED", "ERROR")):

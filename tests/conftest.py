@@ -12,14 +12,44 @@ import torch.multiprocessing as multiprocessing
 from hypothesis import settings
 
 from cluster import session
+from tests.processes import UNGUARDED, quick_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
+ORDER = ("ray", "own cluster", "pure")
+"""Kinds of tests, as workers take them up: what waits longest first, so that the others fill its waiting."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several workers, one gets all that shares the Ray cluster; any other file is one worker's as a whole."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for item in items:
+        group = "ray" if kind_of(item) == "ray" else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: ORDER.index(kind_of(item)))  # stable: files stay together
+
+
+def kind_of(item: pytest.Item) -> str:
+    """Whether a test shares the Ray cluster, starts one of its own, or needs none."""
+    if "ray_cluster" in getattr(item, "fixturenames", ()):
+        return "ray"
+    return "own cluster" if item.get_closest_marker("ray") else "pure"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A run that skips everything has shown nothing, and fails."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # which xdist's workers do not have
+    stats = reporter.stats if reporter else {}
+    if exitstatus == pytest.ExitCode.OK and "skipped" in stats and "passed" not in stats:
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One small local cluster for all tests that need Ray; started by the first of them."""
+    os.environ.update(UNGUARDED)
     session.connect()
     yield
     session.disconnect()
@@ -31,7 +61,10 @@ def run_ranks() -> Callable[..., list[Any]]:
 
     def run(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
         with tempfile.TemporaryDirectory() as folder:
-            multiprocessing.spawn(_enter, (function, world_size, folder, arguments), nprocs=world_size)
+            quick_processes()
+            multiprocessing.start_processes(
+                _enter, (function, world_size, folder, arguments), nprocs=world_size, start_method="forkserver"
+            )
             return [torch.load(Path(folder, f"{rank}.pt"), weights_only=True) for rank in range(world_size)]
 
     return run

@@ -52,7 +52,7 @@ def name_of(path: Path) -> str:
 
 def imports_of(path: Path) -> Iterator[tuple[str, int]]:
     """Every module that a file imports, wherever in the file, with the level of a relative import."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -79,7 +79,7 @@ def reach(path: Path) -> set[Path]:
         if current in seen:
             continue
         seen.add(current)
-        for node in walk_loaded(ast.parse(current.read_text())):
+        for node in walk_loaded(ast.parse(current.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -143,7 +143,11 @@ def test_composition_roots_define_no_class():
     """A class of `__main__` is pickled by value, and `isinstance` then fails on workers."""
     for path in FILES:
         if path.name == "__main__.py":
-            classes = [node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+            classes = [
+                node.name
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.ClassDef)
+            ]
             assert classes == [], name_of(path)
 
 
@@ -192,13 +196,15 @@ def test_importing_what_is_pure_leaves_ray_alone():
     paths = [name_of(path) for path in PURE] + list(LATE)
     modules = [path.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for path in paths]
     program = f"import sys\nfor name in {modules}: __import__(name)\nprint([m for m in sys.modules if m == 'ray'])"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert done.stdout.strip() == "[]"
 
 
 def lines_of_code(path: Path) -> int:
     """Lines without docstrings, which state definitions as loops and may be long."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     told = 0
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -220,3 +226,28 @@ def test_no_file_is_named_for_nothing():
 def test_every_folder_of_tests_is_a_package():
     folders = {path.parent for path in (ROOT / "tests").rglob("*.py")}
     assert [name_of(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+OPENS_NO_FILE = ("av.open", "os.open", "opener.open", "Gallery.open", "cls.open")
+"""Functions of this name that give no text of a file."""
+
+
+def reads_by_locale(call: ast.Call) -> bool:
+    """Whether a call reads or writes text in the encoding of the machine's locale, not in UTF-8."""
+    given = {keyword.arg for keyword in call.keywords}
+    name = ast.unparse(call.func)
+    constants = [node.value for node in ast.walk(call) if isinstance(node, ast.Constant)]
+    is_binary = any(isinstance(value, str) and value in ("rb", "wb", "ab", "xb", "r+b", "w+b") for value in constants)
+    kind = name.rpartition(".")[2]
+    is_text = kind in ("read_text", "write_text") or (kind in ("open", "fdopen") and name not in OPENS_NO_FILE)
+    return "encoding" not in given and ("text" in given or (is_text and not is_binary))
+
+
+def test_text_is_utf8_whatever_the_locale():
+    """Python reads and writes in the locale's encoding unless told; in another than ours that fails, or differs."""
+    files = [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    for path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        found = [f"{name_of(path)}:{call.lineno}" for call in calls if reads_by_locale(call)]
+        assert found == [], 'say encoding="utf-8"'

@@ -28,7 +28,9 @@ from pretrain.recipes import isr_tiny
 from pretrain.sweep import SweepConfig, sweep_pretraining
 from pretrain.training.record import read_metrics
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
+from tests.processes import UNGUARDED
 
+pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
 PRETRAIN = f"{sys.executable} -m pretrain"
@@ -56,12 +58,12 @@ class Head:
         command = [RAY, "job", "submit", *where, "--", "bash", "-c", entrypoint]
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=subprocess.STDOUT, text=True
+            command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
         )
 
     def stop(self, identifier: str) -> None:
         command = [RAY, "job", "stop", "--address", self.url, identifier]
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=300)
 
     def ended(self, identifier: str) -> dict[str, Any]:
         """What Ray says of a job when it is over: on a busy machine the logs that are followed may end before."""
@@ -84,7 +86,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come"
@@ -97,7 +99,7 @@ def head() -> Iterator[Head]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     # Ray listens on all addresses whatever it is told: without the token nobody submits anything.
     access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
-    environment = {**inherited, **access, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    environment = {**inherited, **access, **UNGUARDED, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     # The names of sockets below it have 107 bytes at most, and pytest's own folders use up many.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         options = (
@@ -106,7 +108,7 @@ def head() -> Iterator[Head]:
             f"--ray-client-server-port {client} --min-worker-port 0 --max-worker-port 0"
         )
         command = [RAY, "start", *options.split()]
-        with Path(folder, "head.log").open("w") as log:
+        with Path(folder, "head.log").open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -136,9 +138,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def store() -> Iterator[dict[str, str]]:
     """A bucket ``jobs``, and the variables that its users need; moto's servers in one process share what they hold."""
-    (port,) = free_ports(1)
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    _, port = server.get_host_and_port()
     variables = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",
@@ -182,36 +184,34 @@ def submitted(
         process.wait()
 
 
-@pytest.mark.ray
 @pytest.mark.usefixtures("submitted")
 def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, clips: Path, tmp_path: Path):
     run = tmp_path / "run"
     command = f"{PRETRAIN} train isr-tiny --clips {clips} --out {run} --epochs 10 {SMALL} {EVERY_STEP}"
     begun = head.submit("begun", command, SLOWLY)
-    wait_until(lambda: len(list(run.glob("ray/isr-tiny-*/checkpoint_*/state.json"))) > 1, "a second checkpoint")
+    wait_until(lambda: len(list(run.glob("checkpoints/[0-9]*/state.json"))) > 1, "a second checkpoint")
     head.stop("begun")
-    begun.communicate(timeout=60)
+    begun.communicate(timeout=300)
     assert head.ended("begun")["status"] == "STOPPED"
     before = steps_written(run)
     assert before[0] == 1
     assert before[-1] < STEPS
     assert not (run / "done.json").exists()
 
-    log, _ = head.submit("again", command).communicate(timeout=240)
+    log, _ = head.submit("again", command).communicate(timeout=900)
     assert head.ended("again")["status"] == "SUCCEEDED", log[-4000:]
-    assert json.loads((run / "done.json").read_text())["step"] == STEPS
+    assert json.loads((run / "done.json").read_text(encoding="utf-8"))["step"] == STEPS
     after = steps_written(run)[len(before) :]
     assert 2 < after[0] <= before[-1] + 1, "it goes on from a checkpoint"
     assert [line["step"] for line in read_metrics(str(run))] == list(range(1, STEPS + 1))
 
 
 def steps_written(run: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.ray
 def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict[str, "subprocess.Popen[str]"]):
-    log, _ = submitted["refused"].communicate(timeout=240)
+    log, _ = submitted["refused"].communicate(timeout=900)
     assert submitted["refused"].returncode == 1
     job = head.ended("refused")
     assert (job["status"], job["driver_exit_code"]) == ("FAILED", 2)
@@ -219,15 +219,14 @@ def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict
     assert "Traceback" not in log
 
 
-@pytest.mark.ray
 def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted: dict[str, "subprocess.Popen[str]"]):
-    log, _ = submitted["prepared-and-swept"].communicate(timeout=240)
+    log, _ = submitted["prepared-and-swept"].communicate(timeout=900)
     assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
     prepared, swept = (json.loads(line) for line in log.splitlines() if line.startswith('{"out": '))
     assert (prepared["videos"], prepared["done"]) == (2, 2)
     written = s3(store).list_objects_v2(Bucket="jobs", Prefix="clips/clips/")["Contents"]
     assert len(written) == 2, "the workers know the bucket too"
-    best = json.loads(Path(swept["out"], "best.json").read_text())
+    best = json.loads(Path(swept["out"], "best.json").read_text(encoding="utf-8"))
     assert len(swept["trials"]) == 2
     assert best["settings"] in [trial["settings"] for trial in swept["trials"]]
 

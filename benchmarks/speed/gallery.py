@@ -42,7 +42,7 @@ def ivf_against_flat(count: int = 1_000_000, folder: str | None = None) -> dict[
         # the allocator's settings of `make bench` trade memory for speed; this asks what a user's process takes
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         command = [sys.executable, "-m", "benchmarks.speed.gallery", "--child", str(count), f"{place}/gallery"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -124,7 +124,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _peak_gb() -> float:
-    with open("/proc/self/status") as lines:
+    with open("/proc/self/status", encoding="utf-8") as lines:
         status = dict(line.split(":", 1) for line in lines)
     return float(status["VmHWM"].split()[0]) * 1024 / 1e9
 

@@ -98,7 +98,7 @@ def memory_of_msmt17() -> dict[str, float]:
         # the allocator's settings of `make bench` trade memory for speed; this asks what a user's process takes
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         command = [sys.executable, "-c", MEASURED, f"{folder}/msmt17.parquet"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -214,7 +214,7 @@ class _Recorder(tune.Callback):
         self._keep(trial, "finished" if "final" in result else "stopped" if result.get("done") else "running")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        traceback = Path(trial.error_file).read_text()  # which Tune copies to the storage only later
+        traceback = Path(trial.error_file).read_text(encoding="utf-8")  # which Tune copies to the storage only later
         self.records[trial.config["trial"]]["error"] = traceback.strip().splitlines()[-1]
         self._keep(trial, "failed")
 

@@ -113,7 +113,7 @@ class VectorIndex:
     def _prepare(self, manifest: Manifest) -> None:
         """Load the trained index, or train it; forget what is loaded if it is another."""
         try:
-            description = json.loads((self._folder / DESCRIPTION).read_text())
+            description = json.loads((self._folder / DESCRIPTION).read_text(encoding="utf-8"))
             is_usable = (description["format"], description["size"]) == (FORMAT, manifest.size)
             is_usable &= manifest.num_items <= GROWTH * description["count"]
             if is_usable and not _knows_others(self._folder, manifest):
@@ -148,7 +148,8 @@ class VectorIndex:
             "shards": [shard.name for shard in manifest.shards],
         }
         faiss.write_index(index, str(self._folder / TRAINED))
-        (self._folder / DESCRIPTION).write_text(json.dumps(description))  # last: without it there is no cache
+        # Last: without it there is no cache.
+        (self._folder / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
         self._index, self._training, self._loaded = index, description["training"], set()
 
     def _codes(
@@ -201,7 +202,7 @@ def _knows_others(folder: Path, manifest: Manifest) -> bool:
     known = {path.stem for path in folder.glob("*.npz")}
     try:
         if (folder / TRAINED).exists():
-            known |= set(json.loads((folder / DESCRIPTION).read_text())["shards"])
+            known |= set(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["shards"])
     except DAMAGED:
         return True
     return not known <= {shard.name for shard in manifest.shards}
@@ -218,6 +219,6 @@ def _clear(folder: Path) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time work on a cache; the lock ends with the process that holds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "w") as stream:
+    with open(folder / LOCK, "w", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -45,7 +45,7 @@ def save_checkpoint(folder: str, learner: Learner, step: int, *, records: Sequen
         "progress": found["progress"],
         "records": list(records),
     }
-    with open(os.path.join(folder, STATE), "w") as stream:
+    with open(os.path.join(folder, STATE), "w", encoding="utf-8") as stream:
         json.dump(state, stream, indent=2)
 
 
@@ -70,7 +70,7 @@ def read_state(folder: str, kind: type[Config]) -> tuple[Config, dict[str, Any]]
     Raises:
         InputError: If another version of the layout wrote it.
     """
-    with open(os.path.join(folder, STATE)) as stream:
+    with open(os.path.join(folder, STATE), encoding="utf-8") as stream:
         state = json.load(stream)
     if state.get("version") != VERSION:
         raise InputError(

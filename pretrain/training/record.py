@@ -21,7 +21,7 @@ class MetricsLog:
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, FILE)
         _cut_torn_line(path)
-        self._lines = open(path, "a", buffering=1)  # noqa: SIM115 - lives as long as the run
+        self._lines = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - lives as long as the run
         self._board = SummaryWriter(os.path.join(folder, "tensorboard"))
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ def read_metrics_file(path: str) -> list[dict[str, Any]]:
     """Read the records of a local file in the order in which they were written; an absent one has none."""
     if not os.path.exists(path):
         return []
-    with open(path) as stream:
+    with open(path, encoding="utf-8") as stream:
         return list(parse_lines(stream.read()))
 
 

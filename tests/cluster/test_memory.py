@@ -32,7 +32,11 @@ print(found[0])
 def page_faults_beside_the_main_thread(environment: dict[str, str]) -> int:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     command = [sys.executable, "-c", SCRIPT]
-    return int(subprocess.run(command, env=plain | environment, capture_output=True, text=True, check=True).stdout)
+    return int(
+        subprocess.run(
+            command, env=plain | environment, capture_output=True, text=True, check=True, encoding="utf-8"
+        ).stdout
+    )
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")

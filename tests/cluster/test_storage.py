@@ -109,9 +109,9 @@ def test_a_folder_appears_whole_and_replaces_its_own_kind(place: str):
     target = storage.join(place, "model")
     for text in ("old", "new"):
         with storage.folder_to_publish(target, replaces="mark.json") as folder:
-            Path(folder, "mark.json").write_text(text)
+            Path(folder, "mark.json").write_text(text, encoding="utf-8")
             Path(folder, "sub").mkdir()
-            Path(folder, "sub", f"{text}.txt").write_text(text)
+            Path(folder, "sub", f"{text}.txt").write_text(text, encoding="utf-8")
             if text == "old":
                 assert not storage.exists(target), "nothing is seen before the end"
     assert storage.read_bytes(storage.join(target, "mark.json")) == b"new"
@@ -124,7 +124,7 @@ def test_a_folder_that_failed_leaves_the_old_one(place: str):
 
     def fail() -> None:
         with storage.folder_to_publish(target, replaces="mark.json") as folder:
-            Path(folder, "mark.json").write_text("half")
+            Path(folder, "mark.json").write_text("half", encoding="utf-8")
             raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
@@ -146,6 +146,6 @@ def test_somebody_elses_folder_is_never_replaced(place: str):
 
 def test_local_folders_can_be_read_by_others(tmp_path: Path):
     with storage.folder_to_publish(str(tmp_path / "m"), replaces="a") as folder:
-        Path(folder, "a").write_text(json.dumps(1))
+        Path(folder, "a").write_text(json.dumps(1), encoding="utf-8")
     assert (tmp_path / "m").stat().st_mode & 0o777 == 0o755
     assert [path.name for path in tmp_path.iterdir()] == ["m"]

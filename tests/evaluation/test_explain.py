@@ -97,7 +97,7 @@ def test_the_head_of_the_model_counts_and_a_file_overrides_it(tmp_path, files):
 
 def test_usage_errors_end_with_two_and_one_line(capsys, tmp_path, files):
     query, gallery, model = files
-    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "text.jpg").write_text("no image", encoding="utf-8")
     (tmp_path / "folder.png").mkdir()
     write_head(str(tmp_path / "head.json"), QAConvHead.uniform(192))
     out = ["--out", str(tmp_path / "e.png")]

@@ -175,7 +175,7 @@ def test_report_is_one_file_with_all_methods(capsys, tmp_path):
     )
     assert code == 0
     assert set(json.loads(out.splitlines()[-1])["scores"]) == {"ours", "theirs"}
-    html = page.read_text()
+    html = page.read_text(encoding="utf-8")
     for text in (
         "Difference to ours",
         "Cumulative matching",
@@ -243,4 +243,4 @@ def test_embed_with_maps_then_match_them(capsys, tmp_path, ray_cluster):
     page = tmp_path / "r.html"
     code, _, _ = run(capsys, "report", out, "--matcher", "qaconv", "--out", str(page), "--queries", "3")
     assert code == 0
-    assert "What matched" in page.read_text()
+    assert "What matched" in page.read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.golden.traces import FILE, NAMES, STAGES, STEPS, record
 
-GOLDEN = json.loads(FILE.read_text())
+GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

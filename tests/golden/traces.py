@@ -140,7 +140,7 @@ NAMES = ("isr-tiny", *STAGES)
 def main(target: str) -> None:
     """Write what the code at hand computes."""
     traces = [f'"{name}": [\n' + ",\n".join(map(json.dumps, record(name))) + "\n]" for name in NAMES]
-    Path(target).write_text("{" + ",\n".join(traces) + "}\n")
+    Path(target).write_text("{" + ",\n".join(traces) + "}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

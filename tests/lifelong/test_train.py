@@ -84,7 +84,9 @@ def test_ray_follows_the_graph_of_every_epoch(ray_cluster: None, domains: Path, 
     graphs = [sorted((folder / "graphs").iterdir()) for folder in folders]
     assert [path.name for path in graphs[0]] == [path.name for path in graphs[1]]
     assert len(graphs[0]) == 3
-    assert graphs[0][0].read_text() == graphs[1][0].read_text(), "both begin with the same network"
+    assert graphs[0][0].read_text(encoding="utf-8") == graphs[1][0].read_text(encoding="utf-8"), (
+        "both begin with the same network"
+    )
     wanted, found = (read_network(str(folder / "network.safetensors")) for folder in folders)
     for name, value in wanted.items():
         assert torch.allclose(found[name], value, rtol=1e-6, atol=1e-9), name

@@ -28,7 +28,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def test_the_rows_for_a_gpu_are_measured_without_our_other_dependencies():
     program = f"ABSENT, OPTIONS = {ABSENT}, {OPTIONS}\n{PROGRAM}"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     rows = found["rows"]["plain"]

@@ -72,7 +72,7 @@ def test_the_model_is_the_last_checkpoint(tmp_path: Path):
 def test_the_card_states_what_the_run_was(tmp_path: Path):
     write_run(tmp_path / "run", CONFIG)
     export(str(tmp_path / "run"), str(tmp_path / "model"))
-    card = (tmp_path / "model" / "README.md").read_text()
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     for words in (
         "isr-tiny, step 7",
         "7 of 7, 32 frame pairs each",
@@ -103,7 +103,9 @@ def test_a_run_that_began_with_given_weights_says_so_untrained(tmp_path: Path):
     export(str(tmp_path / "run"), str(tmp_path / "fresh"), untrained=True)
     loaded = load_embedder(str(tmp_path / "fresh")).encoder.state_dict()
     assert all(torch.equal(given[name], loaded[name].cpu()) for name in given)
-    assert "| steps | 0: those it began with: /weights.safetensors |" in (tmp_path / "fresh" / "README.md").read_text()
+    assert "| steps | 0: those it began with: /weights.safetensors |" in (tmp_path / "fresh" / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_exporting_again_replaces_a_model_and_nothing_else(tmp_path: Path):
@@ -169,7 +171,9 @@ def test_formats_are_asked_for_by_name_and_nothing_else_is_printed(tmp_path: Pat
     assert {path.name for path in model.iterdir()} > {"model.onnx", "model.pt2", "matching.safetensors"}
     assert export(str(model), str(model)) == plain, "a copy has the formats that were asked for, and no others"
     assert {path.name for path in model.iterdir()} == {path.name for path in (tmp_path / "stage").iterdir()}
-    assert (model / "README.md").read_text() == (tmp_path / "stage" / "README.md").read_text()
+    assert (model / "README.md").read_text(encoding="utf-8") == (tmp_path / "stage" / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,7 @@ def test_a_plan_that_does_not_fit_is_one_line_in_a_process_of_its_own(folder: Pa
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1, done.stderr

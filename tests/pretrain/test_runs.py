@@ -17,7 +17,7 @@ import pytest
 import ray.train
 
 import pretrain.training.ray_train
-from cluster import storage
+from cluster import session, storage
 from cluster.errors import InputError
 from cluster.values import to_json
 from pretrain.config.optimizer import OptimizerConfig
@@ -91,7 +91,7 @@ def finished(ray_cluster: None, clips: str, tmp_path_factory: pytest.TempPathFac
 def test_a_run_leaves_its_record_and_its_checkpoints(finished: tuple[str, dict[str, Any]], clips: str):
     out, final = finished
     assert final["step"] == STEPS
-    record = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]
+    record = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in record] == list(range(1, STEPS + 1))
     names = ("loss/total", "grad/norm", "reliability/mean", "reliability/effective_share", "pairs/similarity")
     for name in (*names, "data/wait_seconds", "data/wait_share", "images_per_second"):
@@ -114,12 +114,13 @@ def test_a_run_leaves_its_record_and_its_checkpoints(finished: tuple[str, dict[s
 
 
 @pytest.mark.ray
-def test_the_same_command_again_returns_at_once(finished: tuple[str, dict[str, Any]], clips: str):
+def test_the_same_command_again_returns_without_ray(
+    finished: tuple[str, dict[str, Any]], clips: str, monkeypatch: pytest.MonkeyPatch
+):
     out, final = finished
     before = Path(out, "metrics.jsonl").read_bytes()
-    started = time.perf_counter()
+    monkeypatch.setattr(session, "connect", None)
     assert train(CONFIG, clips, out) == final
-    assert time.perf_counter() - started < 2
     assert Path(out, "metrics.jsonl").read_bytes() == before
 
 
@@ -199,7 +200,7 @@ def dies_once_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None
             return take_step(self, batch, number)
 
         def noted(self: Any, columns: Any) -> Any:
-            with (folder / f"draws-{os.getpid()}").open("a") as stream:
+            with (folder / f"draws-{os.getpid()}").open("a", encoding="utf-8") as stream:
                 stream.write(f"{rank} {columns['draw'].tolist()}\n")
             return to_batch(self, columns)
 
@@ -233,7 +234,7 @@ def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
     final = train(scaled(CONFIG, workers=2), clips, out)
     assert (tmp_path / "died").exists()
     assert final["step"] == STEPS
-    lines = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     # The checkpoint of step 2 was safe by then; that of step 4 may have died on its way, as the report of step 5.
     assert lines[:2] == [1, 2]
     assert min(lines[2:]) == 3, "nothing was done again from the start"
@@ -241,7 +242,7 @@ def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
     draws = [
         (int(rank), draw)
         for path in tmp_path.glob("draws-*")
-        for rank, _, listed in (line.partition(" ") for line in path.read_text().splitlines())
+        for rank, _, listed in (line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines())
         for draw in json.loads(listed)
     ]
     assert {draw for _, draw in draws} == set(range(4 * STEPS)), "every clip of every epoch was learned from"
@@ -252,7 +253,7 @@ def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
 
 
 def waits_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
-    """The real loop in workers that never take a step."""
+    """The real loop in workers that wait for ever before a step."""
 
     def loop(settings: dict[str, Any]) -> None:
         take_step = IsrLearner.step
@@ -287,7 +288,8 @@ def test_a_run_whose_driver_is_killed_goes_on_with_another_number_of_workers(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path
 ):
     out = str(tmp_path / "run")
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, clips, out, str(tmp_path)], cwd=ROOT)
+    command = [sys.executable, "-c", DRIVER, clips, out, str(tmp_path)]
+    driver = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "RAY_ADDRESS": session.address()})
     try:
         await_file(tmp_path / "waiting", driver)
     finally:
@@ -296,11 +298,11 @@ def test_a_run_whose_driver_is_killed_goes_on_with_another_number_of_workers(
     final = train(CONFIG, clips, out)
     assert final["step"] == STEPS
     assert_learned_alike(finished[0], out)
-    found = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text().splitlines()]
+    found = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert found.count(1) == found.count(2) == 1, "a checkpoint was gone on from"
 
 
-def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, "it ended by itself"
@@ -312,10 +314,10 @@ def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 24
 def test_an_elastic_run_that_loses_a_machine_goes_on_with_those_that_are_left(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path
 ):
-    """On a cluster of three nodes of its own, in a process of its own; see `tests.pretrain.losing_a_node`."""
+    """On a cluster of two nodes of its own, in a process of its own; see `tests.pretrain.losing_a_node`."""
     out = str(tmp_path / "run")
     command = [sys.executable, "-m", "tests.pretrain.losing_a_node", clips, out, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == {"step": STEPS, "sizes": [2, 1]}
     assert_learned_alike(finished[0], out)

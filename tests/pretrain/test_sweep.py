@@ -103,7 +103,7 @@ def test_a_small_sweep_leaves_tables_a_picture_and_what_train_takes(ray_cluster:
     assert np.isfinite([trial["metrics"][LABEL_FREE] for trial in found]).all()
     for name in ("sweep.json", "results.md", "response.svg", "best.json"):
         assert Path(out, name).stat().st_size > 0
-    best = json.loads(Path(out, "best.json").read_text())
+    best = json.loads(Path(out, "best.json").read_text(encoding="utf-8"))
     assert with_best(CONFIG, f"{out}/best.json").loss.beta == float(best["settings"]["loss.beta"])
     assert sweep_pretraining(CONFIG, clips, out, JUDGING, over=["loss.beta=0,1"]) == found, "all trials are over"
     with pytest.raises(ValueError, match="holds another sweep; repeat its options"):

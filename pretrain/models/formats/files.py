@@ -47,7 +47,7 @@ def add_formats(folder: str, formats: Sequence[Format]) -> dict[str, Any]:
             encoder. The folder then is half written.
     """
     config_file, card_file = Path(folder, "config.json"), Path(folder, "README.md")
-    description = json.loads(config_file.read_text())
+    description = json.loads(config_file.read_text(encoding="utf-8"))
     if not formats:
         return description
     embedder = load_embedder(folder)
@@ -58,8 +58,8 @@ def add_formats(folder: str, formats: Sequence[Format]) -> dict[str, Any]:
         description["backbone"] = dataclasses.asdict(library_model(encoder, config))
     write_formats(formats, folder, encoder, config)
     description["checked"] = {name: check_format(name, folder, encoder, config) for name in FILES if name in formats}
-    config_file.write_text(json.dumps(description, indent=2) + "\n")
-    card_file.write_text(card_file.read_text() + formats_card(config, description))
+    config_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    card_file.write_text(card_file.read_text(encoding="utf-8") + formats_card(config, description), encoding="utf-8")
     return description
 
 

@@ -42,7 +42,7 @@ def test_all_is_written_and_the_best_is_named(tmp_path):
     finished = [trial["metrics"]["mAP"] for trial in found if not {"stopped_at", "error"} & set(trial)]
     assert (best["metric"], best["value"]) == ("mAP", max(finished))
     assert best["trial"] == found[0]["trial"]
-    assert (tmp_path / "response.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "response.svg").read_text(encoding="utf-8").startswith("<?xml")
     write_sweep(out, [{"settings": {"x": 1}, "trial": "/out/a", "error": "no"}], metric="mAP", over=SPACE[:1])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.md", "sweep.json"], "nothing old stays"
 

@@ -51,7 +51,7 @@ def test_equal_draws_make_one_trial():
     ],
 )
 def test_a_file_says_the_same(tmp_path, name, content):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-8")
     space = {axis.name: axis for axis in read_space(["seed=1,2"], str(tmp_path / name))}
     assert set(space) == {"seed", "loss.tau", "loss.beta", "head"}
     assert space["loss.tau"] == Axis(name="loss.tau", kind="loguniform", low=0.03, high=0.3)
@@ -107,7 +107,7 @@ def test_ranges_without_samples_are_refused():
     ],
 )
 def test_files_that_name_nothing_to_try_are_refused(tmp_path, name, content, message):
-    (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_space(["seed=0"], str(tmp_path / name))
     with pytest.raises(ValueError, match="there is no such file"):

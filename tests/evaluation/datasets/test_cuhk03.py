@@ -79,7 +79,7 @@ def test_unpacked_images_are_those_of_the_file(unpacked):
         assert {path.name for path in (unpacked / f"images_{boxes}").iterdir()} == set(names)
         for name, key in names.items():
             np.testing.assert_array_equal(read_image(str(unpacked / f"images_{boxes}" / name)), pixels(*key))
-    assert json.loads((unpacked / "splits.json").read_text()) == TEST_SETS
+    assert json.loads((unpacked / "splits.json").read_text(encoding="utf-8")) == TEST_SETS
 
 
 def test_unpacking_between_object_stores_and_again():

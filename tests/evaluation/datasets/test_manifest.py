@@ -9,7 +9,7 @@ HEADER = "path,identity,camera,time_seconds,split\n"
 
 def manifest(tmp_path, text, header=HEADER):
     path = tmp_path / "list.csv"
-    path.write_text(header + text)
+    path.write_text(header + text, encoding="utf-8")
     return str(path)
 
 

@@ -14,7 +14,7 @@ LISTS = {
 
 def write(folder, train="train", test="test"):
     for split, lines in LISTS.items():
-        (folder / f"list_{split}.txt").write_text("\n".join(lines) + "\n")
+        (folder / f"list_{split}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for line in lines:
             path = folder / (train if split in ("train", "val") else test) / line.split()[0]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +73,6 @@ def test_lists_and_images_have_to_be_there(tmp_path):
 )
 def test_lines_that_cannot_be_read(tmp_path, line):
     folder = write(tmp_path)
-    (tmp_path / "list_train.txt").write_text(f"{LISTS['train'][0]}\n{line}\n")
+    (tmp_path / "list_train.txt").write_text(f"{LISTS['train'][0]}\n{line}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"list_train\.txt, line 2: .* is no image and identity of MSMT17"):
         read_msmt17(folder)

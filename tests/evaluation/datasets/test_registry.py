@@ -24,7 +24,7 @@ def test_bare_folder_and_benchmark_give_the_same_rows(market):
 
 def test_manifest_with_and_without_its_kind(tmp_path):
     path = tmp_path / "list.csv"
-    path.write_text("path,identity,camera,time_seconds,split\na.jpg,1,1,,query\nb.jpg,1,2,,gallery\n")
+    path.write_text("path,identity,camera,time_seconds,split\na.jpg,1,1,,query\nb.jpg,1,2,,gallery\n", encoding="utf-8")
     assert read_dataset(str(path)) == read_dataset(f"csv:{path}")
     assert read_dataset(str(path))[0].path == str(tmp_path / "a.jpg")
 

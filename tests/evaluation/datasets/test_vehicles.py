@@ -46,9 +46,9 @@ def test_veri_that_cannot_be_read(veri, tmp_path):
 def vehicleid(tmp_path):
     (tmp_path / "image").mkdir()
     (tmp_path / "train_test_split").mkdir()
-    (tmp_path / "train_test_split" / "train_list.txt").write_text("0000005 7\n0000002 0\n")
+    (tmp_path / "train_test_split" / "train_list.txt").write_text("0000005 7\n0000002 0\n", encoding="utf-8")
     (tmp_path / "train_test_split" / "test_list_800.txt").write_text(
-        "0000009 30\n0000001 30\n0000008 31\n0000003 30\n0000004 31\n\n"
+        "0000009 30\n0000001 30\n0000008 31\n0000003 30\n0000004 31\n\n", encoding="utf-8"
     )
     return tmp_path
 
@@ -74,7 +74,7 @@ def test_vehicleid_that_cannot_be_read(vehicleid, tmp_path):
     with pytest.raises(ValueError, match=r"absent: no image/ in it"):
         read_vehicleid(str(tmp_path / "absent"), num_vehicles=800)
     for wrong in ("0000005", "0000005 7 8", "0000005 car", "0000002 3"):
-        (vehicleid / "train_test_split" / "train_list.txt").write_text(f"0000002 0\n{wrong}\n")
+        (vehicleid / "train_test_split" / "train_list.txt").write_text(f"0000002 0\n{wrong}\n", encoding="utf-8")
         with pytest.raises(ValueError, match=rf"train_list\.txt, line 2: '{wrong}' is no new image and vehicle"):
             read_vehicleid(str(vehicleid), num_vehicles=800)
 

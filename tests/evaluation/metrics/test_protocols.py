@@ -13,7 +13,7 @@ from evaluation.metrics.retrieval import evaluate
 from tests.evaluation.metrics.problems import labels_of, line, market, random_problem
 
 FIXTURES = Path(__file__).parent / "fixtures"
-EXPECTED = json.loads((FIXTURES / "expected.json").read_text())
+EXPECTED = json.loads((FIXTURES / "expected.json").read_text(encoding="utf-8"))
 TOLERANCE = {"clean": 1e-5, "few_positives": 1e-5, "ties": 5e-4, "invalid_distractors_junk": 5e-4}
 UNSTABLE = {("ties", "aka"), ("ties", "market-official"), ("ties", "open-reid")}
 """Their CMC, and the AP of the first two, came out of a sort whose order of ties depends on the platform."""

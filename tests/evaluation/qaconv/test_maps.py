@@ -103,8 +103,8 @@ def test_wrong_blocks_are_refused(tmp_path):
 
 
 def edit(folder, **values):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | values))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | values), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def edit(folder, **values):
         (lambda folder: (folder / "maps.npy").write_bytes(b"\x93NUMPY"), "not a usable map store"),
         (lambda folder: np.save(folder / "maps.npy", np.zeros((10, 8, 3))), r"float64 \[10, 8, 3\] instead of float16"),
         (lambda folder: (folder / "rows.parquet").write_bytes(b"PAR1"), "not a usable map store"),
-        (lambda folder: (folder / "config.json").write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / "config.json").write_text("{}"), "'height'"),
+        (lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"), "not valid JSON"),
+        (lambda folder: (folder / "config.json").write_text("{}", encoding="utf-8"), "'height'"),
         (lambda folder: edit(folder, width=3), r"instead of float16 \[10, 12, 16\]"),
         (lambda folder: edit(folder, model_fingerprint="x"), r"names another model than config\.json"),
         (lambda folder: edit(folder, head={}), "not a QAConv head"),

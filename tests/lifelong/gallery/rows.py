@@ -1,6 +1,5 @@
-"""Small features, and processes that add them; imports neither torch nor Ray, so that processes start quickly."""
+"""Small features, and what a process does that adds them."""
 
-import multiprocessing
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -32,13 +31,6 @@ def make_gallery(location, *seeds, count=100, size=SIZE):
     for seed in seeds:
         gallery.add(make_rows(seed, count, size=size))
     return gallery
-
-
-def quick_processes():
-    """Processes that are forked from one that has imported what they need (pyarrow imports pandas)."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pandas", "pytest", __name__])
-    return context
 
 
 def add_batches(location: str, first_seed: int, num_batches: int, count: int, acknowledge: Connection) -> None:

@@ -9,12 +9,13 @@ import numpy as np
 from evaluation.metrics.distances import unit_rows
 from lifelong.gallery.gallery import Gallery
 from lifelong.gallery.verification import orphans_of
-from tests.lifelong.gallery.rows import add_batches, make_gallery, make_rows, quick_processes
+from tests.lifelong.gallery.rows import add_batches, make_gallery, make_rows
+from tests.processes import quick_processes
 
 KILLS = 50
 ROWS = 20
 BATCHES = 1000
-LONGEST_SECONDS = 0.15
+LONGEST_SECONDS = 0.05
 
 
 def check(gallery, acknowledged, allowed):

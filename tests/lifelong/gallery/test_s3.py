@@ -1,6 +1,5 @@
 """The same gallery behind an s3:// URL, on moto's server."""
 
-import socket
 import threading
 
 import boto3
@@ -17,11 +16,9 @@ from tests.lifelong.gallery.rows import make_gallery, make_rows
 
 @pytest.fixture
 def location(monkeypatch, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    _, port = server.get_host_and_port()
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",

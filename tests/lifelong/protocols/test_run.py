@@ -65,7 +65,7 @@ def within(domains, tmp_path_factory):
     out, (plan, manifest) = tmp_path_factory.mktemp("intra") / "run", intra_of(domains)
     with pytest.raises(RuntimeError, match="gone"):
         run_benchmark(plan, str(out), Counting(fails_at=2), manifest, SCORING)
-    assert json.loads((out / "manifest.json").read_text()) == manifest, "written before training"
+    assert json.loads((out / "manifest.json").read_text(encoding="utf-8")) == manifest, "written before training"
     assert not (out / "benchmark.json").exists()
     backend = Counting()
     result = run_benchmark(plan, str(out), backend, manifest, SCORING)
@@ -75,7 +75,7 @@ def within(domains, tmp_path_factory):
 
 def test_intra_is_a_curve_over_the_whole_test_set(within, domains):
     out, result = within
-    assert json.loads((out / "benchmark.json").read_text()) == result
+    assert json.loads((out / "benchmark.json").read_text(encoding="utf-8")) == result
     assert [task["name"] for task in result["tasks"]] == ["task01", "task02"]
     curve = [task["datasets"]["folder"] for task in result["tasks"]]
     assert [(scores["num_queries"], scores["num_gallery"]) for scores in curve] == [(8, 16), (8, 16)]
@@ -84,11 +84,11 @@ def test_intra_is_a_curve_over_the_whole_test_set(within, domains):
         assert result["summary"][f"last/{name}"] == values[-1]
         assert result["summary"][f"mean/{name}"] == pytest.approx(np.mean(values))
     assert set(result["summary"]) == {"last/mAP", "last/rank1", "mean/mAP", "mean/rank1"}
-    page = (out / "benchmark.md").read_text()
+    page = (out / "benchmark.md").read_text(encoding="utf-8")
     assert "what it forgets of the people of earlier tasks is not measured" in page
     assert f"| task02 | {100 * curve[1]['mAP']:.1f} | {100 * curve[1]['rank1']:.1f} |" in page
     assert "| task01 | folder | 2 | 8 |" in page
-    assert "<svg" in (out / "benchmark.svg").read_text()
+    assert "<svg" in (out / "benchmark.svg").read_text(encoding="utf-8")
 
 
 def test_inter_scores_all_domains_so_far_and_the_unseen_both_ways(domains, tmp_path):
@@ -106,7 +106,7 @@ def test_inter_scores_all_domains_so_far_and_the_unseen_both_ways(domains, tmp_p
         assert result["summary"][f"unseen-merged/{name}"] == last["unseen"]["merged"][name] <= np.mean(each)
     assert last["unseen"]["merged"]["num_gallery"] == 32
     assert len(set(read_parquet(str(out / "features/east/by-02.parquet")).model_fingerprint)) == 1
-    page = (out / "benchmark.md").read_text()
+    page = (out / "benchmark.md").read_text(encoding="utf-8")
     assert "that are not there, and are not tested: viper, i-lids, prid" in page
     assert "| task | dataset | identities | images |" in page
 
@@ -153,11 +153,11 @@ def test_other_data_other_settings_and_other_folders_are_refused(within, domains
 def copy_with(out, target, *, seed=None, recipe=None, score=None):
     """A run as another seed or method would have left it."""
     shutil.copytree(out, target)
-    result = json.loads((target / "benchmark.json").read_text())
+    result = json.loads((target / "benchmark.json").read_text(encoding="utf-8"))
     result |= {key: value for key, value in (("seed", seed), ("recipe", recipe)) if value is not None}
     if score is not None:
         result["summary"]["last/mAP"] = score
-    (target / "benchmark.json").write_text(json.dumps(result))
+    (target / "benchmark.json").write_text(json.dumps(result), encoding="utf-8")
     return str(target)
 
 
@@ -174,14 +174,14 @@ def test_seeds_of_a_method_are_a_mean_with_a_deviation(within, tmp_path):
 
 def test_runs_of_other_manifests_are_not_compared(within, tmp_path):
     one, other = str(within[0]), copy_with(within[0], tmp_path / "other")
-    manifest = json.loads((tmp_path / "other/manifest.json").read_text())
+    manifest = json.loads((tmp_path / "other/manifest.json").read_text(encoding="utf-8"))
     manifest["tasks"][1]["identities"] = 3
-    (tmp_path / "other/manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "other/manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(ValueError, match=r"benchmark\.json is of another manifest\.json; run its command again"):
         compare([one, other])
-    result = json.loads((tmp_path / "other/benchmark.json").read_text())
+    result = json.loads((tmp_path / "other/benchmark.json").read_text(encoding="utf-8"))
     result["manifest"] = manifest_hash(manifest)
-    (tmp_path / "other/benchmark.json").write_text(json.dumps(result))
+    (tmp_path / "other/benchmark.json").write_text(json.dumps(result), encoding="utf-8")
     with pytest.raises(ValueError, match="cannot be compared: task02: 2 identities against 3"):
         compare([one, other])
     with pytest.raises(ValueError, match="name one or more different runs"):

@@ -64,7 +64,7 @@ def hashes(folder):
 
 def test_results_are_the_four_scores_of_each_stage_and_the_table(finished):
     out, _, _, result = finished
-    assert json.loads((out / "results.json").read_text()) == result
+    assert json.loads((out / "results.json").read_text(encoding="utf-8")) == result
     assert [stage["name"] for stage in result["stages"]] == ["north", "south"]
     for stage in result["stages"]:
         for name in ("bc", "reindex", "old", "frozen"):
@@ -73,8 +73,8 @@ def test_results_are_the_four_scores_of_each_stage_and_the_table(finished):
     assert first["bc"] == first["reindex"] == first["old"] == first["frozen"]
     assert np.array(result["table"]["mAP"]).shape == (2, 2)
     assert set(result["unseen"]) == {"north", "south"}
-    assert "north" in (out / "results.md").read_text()
-    assert "<svg" in (out / "results.svg").read_text()
+    assert "north" in (out / "results.md").read_text(encoding="utf-8")
+    assert "<svg" in (out / "results.svg").read_text(encoding="utf-8")
 
 
 def test_nothing_that_an_earlier_stage_left_is_written_again(finished):
@@ -138,10 +138,10 @@ def test_a_stage_that_could_not_say_that_it_was_done_says_so(tmp_path, finished)
     out, plan, _, result = finished
     open_run(str(out)).copy(str(tmp_path / "copy"))
     done = tmp_path / "copy/stages/02-south/done.json"
-    before = json.loads(done.read_text())
+    before = json.loads(done.read_text(encoding="utf-8"))
     done.unlink()
     assert run_sequence(plan, str(tmp_path / "copy"), LocalBackend()) == result
-    assert json.loads(done.read_text())["memory_sha256"] == before["memory_sha256"]
+    assert json.loads(done.read_text(encoding="utf-8"))["memory_sha256"] == before["memory_sha256"]
 
 
 def test_a_copy_goes_on_with_another_method(domains, tmp_path, finished):
@@ -217,7 +217,7 @@ def test_the_gate_says_by_how_much(finished, tmp_path):
     assert not (out / "promoted.json").exists()
     promoted = promote(str(out), **options, tolerance=max(0, -gain) + 0.01)
     assert promoted["model_fingerprint"] == fingerprint
-    assert json.loads((out / "promoted.json").read_text()) == promoted
+    assert json.loads((out / "promoted.json").read_text(encoding="utf-8")) == promoted
     assert fingerprint in Gallery.open(gallery.location).stats().models
     (out / "promoted.json").unlink()
     with pytest.raises(ValueError, match="has finished stages 1 to 2, got --stage 3"):

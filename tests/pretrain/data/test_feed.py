@@ -254,7 +254,13 @@ def test_another_process_makes_the_same_sample():
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
     root = Path(__file__).parents[3]
     printed = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     )
     assert printed.stdout.strip() == digest(seed=1)
 

@@ -26,12 +26,14 @@ def test_truth_is_found_by_id_name_or_stem():
 
 def test_truth_is_read_with_and_without_video_names(tmp_path: Path):
     path = tmp_path / "t.csv"
-    path.write_text("video,frame,identity,left,top,width,height\na,1,7,1,2,3,4\na,1,8,5,6,7,8\nb,2,7,1,1,1,1\n")
+    path.write_text(
+        "video,frame,identity,left,top,width,height\na,1,7,1,2,3,4\na,1,8,5,6,7,8\nb,2,7,1,1,1,1\n", encoding="utf-8"
+    )
     found = read_truth(str(path))
     assert found["a"][1].identities.tolist() == [7, 8]
     assert found["a"][1].boxes.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
     assert list(found["b"]) == [2]
-    path.write_text("frame,identity,left,top,width,height\n3,7,1,2,3,4\n")
+    path.write_text("frame,identity,left,top,width,height\n3,7,1,2,3,4\n", encoding="utf-8")
     assert list(read_truth(str(path))[""]) == [3]
 
 
@@ -47,6 +49,6 @@ def test_truth_is_read_with_and_without_video_names(tmp_path: Path):
 def test_a_broken_truth_is_refused(tmp_path: Path, text: str | None, message: str):
     path = tmp_path / "t.csv"
     if text is not None:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_truth(str(path))

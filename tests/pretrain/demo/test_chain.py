@@ -9,7 +9,7 @@ from pretrain.recipes import infonce_tiny, isr_tiny
 
 
 def finished(folder, summary):
-    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
 
 def start(folder, **changes):

@@ -96,7 +96,7 @@ def write_film(
 def write_sidecar(video: Path, frames: int, people: int) -> Path:
     """Write the true boxes beside a film, as the detector ``boxes`` and the audit read them."""
     path = video.with_suffix(".gt.csv")
-    with path.open("w", newline="") as stream:
+    with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(("frame", "identity", "left", "top", "width", "height"))
         for number in range(1, frames + 1):
@@ -119,7 +119,7 @@ def write_folder(folder: Path) -> Path:
         write_sidecar(video, 100, people)
     cut_file(folder / "a.mp4", folder / "cut.mp4", 0.6)
     shutil.copy(folder / "a.gt.csv", folder / "cut.gt.csv")
-    (folder / "notes.mp4").write_text("this is no film\n" * 20)
+    (folder / "notes.mp4").write_text("this is no film\n" * 20, encoding="utf-8")
     return folder
 
 
@@ -133,7 +133,9 @@ def write_clips_directory(folder: Path, *, videos: int = 2, clips: int = 6, peop
             frames = [_cut_people(number, scene(number, people, background), people) for number in numbers]
             rows.append(make_clip(f"{video}.mp4", float(FPS), frames))
         write_clips(str(folder / "clips" / f"{video}.parquet"), rows)
-    (folder / "report.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, "videos": [], "totals": {}}))
+    (folder / "report.json").write_text(
+        json.dumps({"schema_version": SCHEMA_VERSION, "videos": [], "totals": {}}), encoding="utf-8"
+    )
     return folder
 
 

@@ -26,7 +26,7 @@ def make_clips(count: int, video: str = "v.mp4") -> list[dict]:
 
 def finish(folder: Path, **report: object) -> str:
     folder.mkdir(exist_ok=True)
-    (folder / "report.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **report}))
+    (folder / "report.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION, **report}), encoding="utf-8")
     return str(folder)
 
 
@@ -70,15 +70,15 @@ def test_only_finished_clips_of_this_version_are_read(tmp_path: Path):
     ):
         require_clips(str(tmp_path / "absent"))
     (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "config.json").write_text("{}")
+    (tmp_path / "begun" / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="holds no finished clips"):
         list_clips(str(tmp_path / "begun"))
     with pytest.raises(ValueError, match="schema version 99, this program reads 1; prepare the videos again"):
         require_clips(finish(tmp_path / "old", schema_version=99))
-    (tmp_path / "old" / "report.json").write_text("[]")
+    (tmp_path / "old" / "report.json").write_text("[]", encoding="utf-8")
     with pytest.raises(ValueError, match="schema version None"):
         require_clips(str(tmp_path / "old"))
-    (tmp_path / "old" / "report.json").write_text("{")
+    (tmp_path / "old" / "report.json").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match="is not valid JSON"):
         require_clips(str(tmp_path / "old"))
     assert require_clips(finish(tmp_path / "old", totals={"clips": 3}))["totals"] == {"clips": 3}

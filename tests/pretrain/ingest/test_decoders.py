@@ -136,7 +136,7 @@ def test_a_truncated_file_is_refused(videos: Path, tmp_path: Path, name: str, re
 
 def test_what_is_no_video_is_refused(tmp_path: Path):
     text, empty, tone = tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "tone.mp4"
-    text.write_text("not a film\n" * 100)
+    text.write_text("not a film\n" * 100, encoding="utf-8")
     empty.touch()
     with av.open(str(tone), "w") as container:
         track = container.add_stream("aac", rate=16000)

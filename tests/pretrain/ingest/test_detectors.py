@@ -61,7 +61,9 @@ def test_motion_forgets_the_last_segment():
 
 def test_sidecar_boxes_are_those_of_the_frame(tmp_path: Path):
     assert sidecar_of("s3://bucket/day.1/x.mp4") == "s3://bucket/day.1/x.gt.csv"
-    (tmp_path / "x.gt.csv").write_text("frame,left,top,width,height,score\n2,1,2,3,4,0.5\n2,5,6,7,8,\n4,1,1,1,1,1\n")
+    (tmp_path / "x.gt.csv").write_text(
+        "frame,left,top,width,height,score\n2,1,2,3,4,0.5\n2,5,6,7,8,\n4,1,1,1,1,1\n", encoding="utf-8"
+    )
     detector = SidecarDetector()
     detector.begin(segment_at(str(tmp_path / "x.mp4")), [])
     image = np.zeros((8, 8, 3), np.uint8)
@@ -71,7 +73,7 @@ def test_sidecar_boxes_are_those_of_the_frame(tmp_path: Path):
 
 def test_sidecar_scores_may_be_left_out(tmp_path: Path):
     path = tmp_path / "x.gt.csv"
-    path.write_text("height,width,top,left,frame\n4,3,2,1,9\n")
+    path.write_text("height,width,top,left,frame\n4,3,2,1,9\n", encoding="utf-8")
     assert read_sidecar(str(path)) == {9: [(1, 2, 3, 4, 1)]}
 
 
@@ -87,7 +89,7 @@ def test_sidecar_scores_may_be_left_out(tmp_path: Path):
 )
 def test_a_broken_sidecar_is_refused(tmp_path: Path, text: str, message: str):
     path = tmp_path / "x.gt.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_sidecar(str(path))
 
@@ -115,7 +117,7 @@ def test_hog_runs_on_a_small_frame():
 
 def test_yolox_refuses_a_file_that_is_no_model(tmp_path: Path):
     path = tmp_path / "model.onnx"
-    path.write_text("no model")
+    path.write_text("no model", encoding="utf-8")
     for weights in (str(path), str(tmp_path / "absent.onnx")):
         with pytest.raises(ValueError, match=f"{weights} cannot be read as an ONNX model; give the file of a YOLOX"):
             make_detector("yolox", weights=weights, min_height=64)

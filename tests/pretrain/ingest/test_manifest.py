@@ -32,7 +32,7 @@ def write_crops(folder: Path, *, boxes: bool, frames: int = 20, ending: str = "p
             tail = f",{left},{top},{width},{height},0.75" if boxes else ""
             lines.append(f"{name},cam.mp4,{number},{(number - 1) / 10}{tail}")
     path = folder / "manifest.csv"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
@@ -90,7 +90,9 @@ def test_too_few_and_too_many_people_are_counted(tmp_path: Path):
 
 
 def test_paths_are_relative_to_the_manifest(tmp_path: Path):
-    (tmp_path / "m.csv").write_text(f"{HEADER}\ndeep/a.png,v,1,0\n/abs/b.png,v,1,0\ns3://bucket/c.png,v,1,0\n")
+    (tmp_path / "m.csv").write_text(
+        f"{HEADER}\ndeep/a.png,v,1,0\n/abs/b.png,v,1,0\ns3://bucket/c.png,v,1,0\n", encoding="utf-8"
+    )
     assert [row.location for row in read_manifest(str(tmp_path / "m.csv"))] == [
         str(tmp_path / "deep" / "a.png"),
         "/abs/b.png",
@@ -113,7 +115,7 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path):
     ],
 )
 def test_a_broken_manifest_is_refused(tmp_path: Path, text: str, message: str):
-    (tmp_path / "m.csv").write_text(text)
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_manifest(str(tmp_path / "m.csv"))
 
@@ -126,7 +128,7 @@ def test_a_missing_manifest_is_refused(tmp_path: Path):
 def test_images_that_cannot_be_used_are_named(tmp_path: Path):
     rows = read_manifest(str(write_crops(tmp_path, boxes=True)))
     broken = tmp_path / "crops" / "0006_1.png"
-    broken.write_text("no image")
+    broken.write_text("no image", encoding="utf-8")
     with pytest.raises(ValueError, match=r"0006_1\.png cannot be read as an image"):
         clips_of_crops(rows, CONFIG)
     broken.unlink()

@@ -41,7 +41,7 @@ def row_of(name: str, *, clips: int = 1, reason: str = "") -> dict[str, Any]:
 
 
 def counts_of(out: Path, name: str) -> dict[str, Any]:
-    return json.loads((out / "segments" / f"{name}.json").read_text())
+    return json.loads((out / "segments" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def test_a_segment_leaves_its_clips_and_its_counts(tmp_path: Path):

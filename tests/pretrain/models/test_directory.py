@@ -31,9 +31,11 @@ def branch_state(seed=0):
 def test_round_trip(tmp_path):
     description = write(tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"model.safetensors", "config.json", "README.md"}
-    assert json.loads((tmp_path / "model/config.json").read_text()) == json.loads(json.dumps(description))
+    assert json.loads((tmp_path / "model/config.json").read_text(encoding="utf-8")) == json.loads(
+        json.dumps(description)
+    )
     assert (description["recipe"], description["step"]) == ("test", 5)
-    assert (tmp_path / "model/README.md").read_text() == "# A model\n"
+    assert (tmp_path / "model/README.md").read_text(encoding="utf-8") == "# A model\n"
     embedder = load_embedder(str(tmp_path / "model"))
     assert (embedder.fingerprint, embedder.embedding_size) == (description["fingerprint"], 8)
     assert not embedder.encoder.training
@@ -67,7 +69,10 @@ def test_a_matching_branch_that_is_not_the_model_s_is_refused(tmp_path, damage):
     if damage == "changed":
         save_file(branch_state(seed=1), path)
     elif damage == "not noted":
-        config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k != "matching"}))
+        config.write_text(
+            json.dumps({k: v for k, v in json.loads(config.read_text(encoding="utf-8")).items() if k != "matching"}),
+            encoding="utf-8",
+        )
     else:
         message = r"matching\.safetensors is missing or damaged .*export the model again"
         path.write_bytes(path.read_bytes()[:-10])
@@ -112,7 +117,7 @@ def test_weights_that_were_changed_are_refused(tmp_path):
 def test_a_config_that_was_changed_is_refused(tmp_path):
     write(tmp_path / "model")
     path = tmp_path / "model/config.json"
-    path.write_text(path.read_text().replace('"height": 32', '"height": 64'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"height": 32', '"height": 64'), encoding="utf-8")
     with pytest.raises(ValueError, match=r"are not those of its config\.json"):
         load_embedder(str(tmp_path / "model"))
 
@@ -132,14 +137,14 @@ def test_weights_that_are_damaged_or_missing_are_refused(tmp_path, damage):
 def test_what_is_no_model_directory_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"absent is no model directory \(no config\.json\); make one with: python -m"):
         load_embedder(str(tmp_path / "absent"))
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="saved ModelConfig does not fit this version"):
         load_embedder(str(tmp_path))
 
 
 def test_a_model_is_replaced_as_a_whole(tmp_path):
     first = write(tmp_path / "model")
-    (tmp_path / "model/notes.txt").write_text("of the old one")
+    (tmp_path / "model/notes.txt").write_text("of the old one", encoding="utf-8")
     second = write(tmp_path / "model", seed=1)
     assert first["fingerprint"] != second["fingerprint"]
     assert load_embedder(str(tmp_path / "model")).fingerprint == second["fingerprint"]
@@ -149,10 +154,10 @@ def test_a_model_is_replaced_as_a_whole(tmp_path):
 
 def test_a_folder_with_other_files_is_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/one.jpg").write_text("dear to somebody")
+    (tmp_path / "photos/one.jpg").write_text("dear to somebody", encoding="utf-8")
     with pytest.raises(ValueError, match=r"holds other files and no model\.safetensors; it would be replaced"):
         write(tmp_path / "photos")
-    assert (tmp_path / "photos/one.jpg").read_text() == "dear to somebody"
+    assert (tmp_path / "photos/one.jpg").read_text(encoding="utf-8") == "dear to somebody"
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 

@@ -19,10 +19,10 @@ def state(config):
 def test_a_model_without_later_fields_is_read(tmp_path):
     written = write_model(state(FIRST), FIRST, str(tmp_path / "m"), recipe="r", step=0, card="")
     path = tmp_path / "m/config.json"
-    older = json.loads(path.read_text())
+    older = json.loads(path.read_text(encoding="utf-8"))
     for name in LATER_FIELDS:
         del older["model"][name]
-    path.write_text(json.dumps(older))
+    path.write_text(json.dumps(older), encoding="utf-8")
     embedder = load_embedder(str(tmp_path / "m"))
     assert (embedder.config, embedder.fingerprint) == (FIRST, written["fingerprint"])
 
@@ -31,9 +31,9 @@ def test_a_model_without_later_fields_is_read(tmp_path):
 def test_a_field_that_got_lost_is_found_out(tmp_path, name):
     write_model(state(FIRST), FIRST, str(tmp_path / "m"), recipe="r", step=0, card="")
     path = tmp_path / "m/config.json"
-    broken = json.loads(path.read_text())
+    broken = json.loads(path.read_text(encoding="utf-8"))
     del broken["model"][name]
-    path.write_text(json.dumps(broken))
+    path.write_text(json.dumps(broken), encoding="utf-8")
     with pytest.raises(ValueError, match=r"are not those of its config\.json; export the model again"):
         load_embedder(str(tmp_path / "m"))
 

@@ -111,19 +111,19 @@ def test_names_that_a_library_does_not_have_are_refused(location, architecture, 
 def test_timm_s_file_becomes_a_backbone_that_sees_what_timm_s_network_sees(tmp_path):
     """The default ViT-S of timm was trained with mean and deviation 0.5."""
     config = ModelConfig(architecture="vit_s", height=224, width=224)
-    trained = timm.create_model("vit_small_patch16_224", num_classes=1000).eval()
+    trained = timm.create_model("vit_small_patch16_224", num_classes=1000).eval().double()
     torch.save(trained.state_dict(), tmp_path / "timm.pth")
     tensors = from_timm("timm:", config, {"file": str(tmp_path / "timm.pth"), "custom_load": False})
     assert torch.equal(tensors["pos_embed"], trained.pos_embed)
     assert not [name for name in tensors if name.startswith("head.")]
-    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
     with torch.inference_mode():
         expected = trained.forward_head(trained.forward_features((image - 0.5) / 0.5), pre_logits=True)
         trained.reset_classifier(0)
         trained.load_state_dict(tensors)
         found = trained((image - mean[:, None, None]) / std[:, None, None])
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_imagenet_s_own_normalisation_changes_nothing():

@@ -1,5 +1,6 @@
-"""The retrieval split at the demo's size: colour alone must not solve it."""
+"""The demo's retrieval split, of half the people: colour alone must not solve it, which is harder among fewer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from pretrain.demo.chain import DemoConfig, street_of
 from pretrain.street import write_retrieval
 
-DEMO = street_of(DemoConfig())
+DEMO = replace(street_of(DemoConfig()), test_identities=20)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_sizes(split: Path):
     per_view = np.unique(np.stack([identities, cameras]), axis=1, return_counts=True)[1]
     assert per_view.mean() > 4
     views = len(per_view)
-    assert 120 <= views <= 160
+    assert 60 <= views <= 80
     assert len(list((split / "query").iterdir())) == pytest.approx(2 * views, rel=0.05)
 
 

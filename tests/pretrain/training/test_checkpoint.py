@@ -94,10 +94,10 @@ def test_another_configuration_is_refused_and_nothing_is_loaded(tmp_path):
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     save_checkpoint(str(tmp_path), make_learner(), 1)
     path = tmp_path / "state.json"
-    path.write_text(path.read_text().replace('"tau"', '"temperature"'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"tau"', '"temperature"'), encoding="utf-8")
     with pytest.raises(ValueError, match=r"unknown fields \['temperature'\], missing fields \['tau'\]"):
         load_checkpoint(str(tmp_path), make_learner())
-    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"version": 2', '"version": 3'), encoding="utf-8")
     with pytest.raises(ValueError, match="is a checkpoint of layout 3, and this version reads 2; go on"):
         load_checkpoint(str(tmp_path), make_learner())
 

@@ -41,12 +41,12 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     assert list(parse_lines(text)) == [{"step": 1}, {"step": 2}]
     assert list(parse_lines(text + 'ep": 3}')) == [{"step": 1}, {"step": 2}]
     assert list(parse_lines("")) == []
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / FILE).write_text(text, encoding="utf-8")
     assert read_metrics(str(tmp_path)) == [{"step": 1}, {"step": 2}]
 
 
 def test_a_line_torn_by_a_crash_is_cut_when_the_run_goes_on(tmp_path):
-    (tmp_path / FILE).write_text('{"step": 1}\n{"st')
+    (tmp_path / FILE).write_text('{"step": 1}\n{"st', encoding="utf-8")
     MetricsLog(str(tmp_path)).write({"step": 2})
     assert read_metrics(str(tmp_path)) == [{"step": 1}, {"step": 2}]
 

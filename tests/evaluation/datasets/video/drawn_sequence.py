@@ -43,10 +43,11 @@ def write_sequence(folder, extra=()):
     for frame in range(1, FRAMES + 1):
         cv2.imwrite(str(folder / "img1" / f"{frame:06d}.jpg"), cv2.cvtColor(picture(frame), cv2.COLOR_RGB2BGR))
     lines = [f"{f},{i},{x + 1},{y + 1},{w},{h},1,1,1.0" for f, i, x, y, w, h in boxes()]
-    (folder / "gt" / "gt.txt").write_text("\n".join([*lines, *extra]) + "\n")
+    (folder / "gt" / "gt.txt").write_text("\n".join([*lines, *extra]) + "\n", encoding="utf-8")
     (folder / "seqinfo.ini").write_text(
         f"[Sequence]\nname=drawn\nimDir=img1\nframeRate={FPS}\nseqLength={FRAMES}\n"
-        f"imWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.jpg\n"
+        f"imWidth={WIDTH}\nimHeight={HEIGHT}\nimExt=.jpg\n",
+        encoding="utf-8",
     )
     return folder
 
@@ -63,5 +64,7 @@ def write_video(folder, identity="identity"):
             container.mux(stream.encode(image))
         container.mux(stream.encode(None))
     lines = [",".join(map(str, box)) for box in boxes()]
-    (folder / "drawn.gt.csv").write_text("\n".join([f"frame,{identity},left,top,width,height", *lines]) + "\n")
+    (folder / "drawn.gt.csv").write_text(
+        "\n".join([f"frame,{identity},left,top,width,height", *lines]) + "\n", encoding="utf-8"
+    )
     return path

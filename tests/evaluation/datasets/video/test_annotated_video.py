@@ -34,7 +34,9 @@ def test_other_columns_and_places(tmp_path):
         open_annotated_video(video)
     assert len(open_annotated_video(video, str(tmp_path / "true.csv")).boxes) == len(drawn.boxes())
     folder = drawn.write_sequence(tmp_path / "MOT15")
-    (folder / "gt" / "gt.txt").write_text("2,1,11,21,5,6,1,-1,-1,-1\n1,1,1.5,2,3,4,1,2.5,7,0\n1,2,1,2,3,4,0,1,1,1\n")
+    (folder / "gt" / "gt.txt").write_text(
+        "2,1,11,21,5,6,1,-1,-1,-1\n1,1,1.5,2,3,4,1,2.5,7,0\n1,2,1,2,3,4,0,1,1,1\n", encoding="utf-8"
+    )
     assert as_tuples(open_annotated_video(str(folder))) == [(1, 1, 0.5, 1, 3, 4), (2, 1, 10, 20, 5, 6)]
 
 
@@ -53,7 +55,7 @@ def test_other_columns_and_places(tmp_path):
 )
 def test_lines_that_are_refused(tmp_path, line, message):
     folder = drawn.write_sequence(tmp_path / "MOT")
-    (folder / "gt" / "gt.txt").write_text(line + "\n")
+    (folder / "gt" / "gt.txt").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         open_annotated_video(str(folder))
 
@@ -62,7 +64,7 @@ def test_recordings_that_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"absent\.mp4: no such video"):
         open_annotated_video(str(tmp_path / "absent.mp4"))
     folder = drawn.write_sequence(tmp_path / "MOT")
-    (folder / "seqinfo.ini").write_text("[Sequence]\nframeRate=30\n")
+    (folder / "seqinfo.ini").write_text("[Sequence]\nframeRate=30\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"seqinfo\.ini: no \[Sequence\] with frameRate, imWidth and imHeight"):
         open_annotated_video(str(folder))
     (folder / "seqinfo.ini").unlink()
@@ -74,6 +76,6 @@ def test_recordings_that_are_refused(tmp_path):
     video.write_bytes(b"no video")
     with pytest.raises(ValueError, match=r"drawn\.mp4: cannot decode the video"):
         open_annotated_video(str(video))
-    (tmp_path / "drawn.gt.csv").write_text("frame,identity,left,top,width\n")
+    (tmp_path / "drawn.gt.csv").write_text("frame,identity,left,top,width\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"drawn\.gt\.csv has no column height"):
         open_annotated_video(str(video))

@@ -60,7 +60,7 @@ def check(blocks: list[str], folder: Path) -> None:
 @pytest.mark.parametrize("name", ["tiny", *BACKBONES])
 def test_the_card_s_code_gives_what_the_model_gives(folder: Path, monkeypatch: pytest.MonkeyPatch, name):
     monkeypatch.chdir(folder / name / "model")
-    card = Path("README.md").read_text()
+    card = Path("README.md").read_text(encoding="utf-8")
     assert ("The last stage was trained with stride 1" in card) == ("resnet" in name)
     images, *blocks = blocks_of(card.split(TITLE)[1])
     assert len(blocks) == (2 if name == "tiny" else 1)

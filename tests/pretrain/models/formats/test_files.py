@@ -68,7 +68,7 @@ def test_the_folder_holds_whole_files_and_says_what_was_checked(tiny_model: Path
         "model.pt2",
         "model.safetensors",
     ]
-    description = json.loads((tiny_model / "config.json").read_text())
+    description = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
     assert description["checked"].keys() == {"onnx", "torch-export"}
     assert {name: value for name, value in description.items() if name != "checked"} == plain
     assert load_embedder(str(tiny_model)).fingerprint == plain["fingerprint"]
