@@ -5,7 +5,8 @@
     format, version    whose file it is; a reader refuses newer versions
     kind               "study" or "speed"
     name               of the study
-    provenance         see `benchmarks.provenance`; null if nobody wrote it down, and then ``note`` says so
+    provenance         see `benchmarks.provenance`; a study also has ``commits`` and ``run_seconds`` of its runs, which
+                       may be of other days; null if nobody wrote it down, and then ``note`` says so
     options            of the study that all its arms share
     arms               settings by the name of the arm
     seeds              in their order

@@ -11,6 +11,7 @@
 import json
 import multiprocessing
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ class Task:
 
 def perform(task: Task) -> None:
     """Do a task in this process, and write what it gives."""
+    _end_with_parent()
     watch = Watch()
     storage.remove(storage.join(task.folder, "error.txt"))
     files = storage.join(task.folder, "files")
@@ -70,6 +72,19 @@ def perform(task: Task) -> None:
     except Exception:
         storage.write_bytes(storage.join(task.folder, "error.txt"), traceback.format_exc().encode())
         raise SystemExit(1) from None  # the parent shows the file
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed: a study that is started again must not meet it in its folder."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def perform_all(tasks: Sequence[Task], *, processes: int, one_thread: bool = True) -> list[Task]:

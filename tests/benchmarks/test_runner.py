@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from benchmarks.studies.runner import RunnerConfig, StudyFailed, folder_of, run_
 from cluster.errors import InputError
 from tests.benchmarks.tiny import tiny
 
+ROOT = Path(__file__).parents[2]
 TABLE = "| arm | mAP |\n|---|---|\n| half | 2.5 ± 3.5 |\n| whole | 5.0 ± 7.1 |"
 
 
@@ -97,6 +101,33 @@ def test_a_run_that_fails_or_is_killed_takes_no_other_away(tmp_path, monkeypatch
     assert calls_of(runs) == {"fails/1/files": 2, "dies/1/files": 1, "whole/1/files": 1}
     assert not (runs / "fails" / "1" / "error.txt").exists()
     assert results_file.read(str(tmp_path / "results" / "tiny.json"))["results"] == mended["results"]
+
+
+def test_a_runner_that_is_killed_leaves_no_run_behind(tmp_path):
+    """Started again, the study would meet it in the same folder."""
+    program = (
+        "from benchmarks.studies.runner import RunnerConfig, run_study; from tests.benchmarks.tiny import tiny; "
+        f"run_study(tiny(arms=('waits',), seeds=(0,)), RunnerConfig(out={str(tmp_path)!r}))"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    pid = tmp_path / "prepared" / "pid"
+    wait_until(lambda: pid.exists() and pid.read_text() != "")
+    runner.kill()
+    runner.wait()
+    wait_until(lambda: not is_alive(int(pid.read_text())))
+
+
+def wait_until(is_so) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and that nobody asked about is a zombie."""
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 def test_results_of_another_study_are_not_replaced(done, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def run(steps: int, arm: str, seed: int, place: Place) -> Numbers:
         raise ZeroDivisionError("no such share")
     if arm == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
+    if arm == "waits":
+        Path(place.shared, "pid").write_text(str(os.getpid()))
+        time.sleep(600)
     number = float(Path(place.prepared(f"number-{seed}"), "number").read_text())
     threads = os.environ["OMP_NUM_THREADS"]
     return {"mAP": number * (0.5 if arm == "half" else 1.0), "steps": steps, "threads": threads}
