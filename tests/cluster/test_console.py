@@ -18,7 +18,6 @@ from cluster.console import (
     SECONDS_BETWEEN_LINES,
     SECONDS_WITHOUT_PROGRESS,
     Command,
-    console,
     meter,
     print_result,
     progress_bar,
@@ -305,7 +304,7 @@ def test_progress_without_a_known_end_counts(clock: Clock, capsys: pytest.Captur
 
 
 def test_on_a_terminal_the_bar_alone_is_drawn(clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch):
-    monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(cluster.console, "is_live", lambda: True)
     with progress_bar() as bar:
         task = bar.add_task("cutting", total=100, note="")
         for number in range(1, 4):
