@@ -133,16 +133,31 @@ SECONDS_BETWEEN_LINES = 15.0
 """How often progress is printed where there is no terminal to draw a bar on, as in the log of a job."""
 
 
+def is_live() -> bool:
+    """Whether somebody looks at a terminal that can draw over a line; FORCE_COLOR alone makes none of a file."""
+    return bool(console.file.isatty()) and not console.is_dumb_terminal
+
+
 class _Progress(Progress):
-    """A bar on a terminal; elsewhere a line now and then."""
+    """A bar on a terminal; elsewhere a line now and then, and one at the end, of any length."""
 
     _printed_at = 0.0
+
+    def stop(self) -> None:
+        if not self.disable:
+            super().stop()
+            return
+        for task in self.tasks:
+            share = "" if task.total is None else f"{task.percentage:.0f}% "
+            total = "" if task.total is None else f"/{task.total:.0f}"
+            note = task.fields["note"]
+            console.print(f"{task.description} {share}{task.completed:.0f}{total}  {note}".rstrip(), markup=False)
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         super().update(task_id, **changes)
         now = time.monotonic()
         task = self._tasks[task_id]
-        if console.is_terminal or task.finished or now - self._printed_at < SECONDS_BETWEEN_LINES:
+        if not self.disable or task.finished or now - self._printed_at < SECONDS_BETWEEN_LINES:
             return
         self._printed_at = now
         left = "" if task.time_remaining is None else f", {task.time_remaining:.0f} s left"
@@ -195,4 +210,5 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
         console=console,
+        disable=not is_live(),
     )

@@ -7,6 +7,7 @@ store needs no rename, because one upload is already atomic there.
 Credentials and endpoints come from where each library looks for them (``AWS_*`` environment variables, profiles).
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -140,9 +141,15 @@ def write_bytes(location: str, data: bytes) -> None:
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-    with open(temporary, "wb") as stream:
-        stream.write(data)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename = path  # a full disk does not say what was written, and nobody asked for the temporary file
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise
 
 
 def read_json(location: str) -> Any:

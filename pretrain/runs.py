@@ -12,6 +12,7 @@ from pretrain.config.run import PretrainConfig
 from pretrain.data.clip_table import ClipTable, load_clip_table
 from pretrain.data.frame_pairs import check_clips
 from pretrain.models.initial import read_initial, resolve_initial
+from pretrain.recipes import changes
 from pretrain.training.checkpoint import newest, plain
 from pretrain.training.isr_job import IsrJob
 from pretrain.training.isr_learner import IsrLearner
@@ -49,6 +50,8 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
     claim_run(out, job.config, writes=False, **rest)
     if (final := finished(out)) is None:
         console.print(f"{job.total_steps} steps of {config.recipe} on {len(table)} clips", markup=False)
+        for change in changes(config):
+            console.print(f"  {change}", markup=False)
         # Here: who trains in one process waits for no Ray.
         from cluster import session
         from cluster.resources import check_fits

@@ -103,13 +103,15 @@ def compare(runs: Runs) -> None:
     methods = compare_runs([storage.resolve(run) for run in runs])
     recipes = [method["recipe"] for method in methods]
     shown = Table(title="percent; mean ± standard deviation over seeds", title_justify="left")
-    for column in ("recipe", "seeds", *map(heading, methods[0]["mean"])):
-        shown.add_column(column)
+    shown.add_column("recipe")
     for method in methods:
         is_alone = recipes.count(method["recipe"]) == 1
         name = method["recipe"] if is_alone else f"{method['recipe']} ({method['settings']})"
-        values = (_with_deviation(value, method["deviation"][key]) for key, value in method["mean"].items())
-        shown.add_row(name, ", ".join(map(str, method["seeds"])), *values)
+        shown.add_column(name, no_wrap=True, justify="right")
+    shown.add_row("seeds", *(", ".join(map(str, method["seeds"])) for method in methods))
+    for key in methods[0]["mean"]:
+        values = (_with_deviation(method["mean"][key], method["deviation"][key]) for method in methods)
+        shown.add_row(heading(key), *values)
     console.print(shown, markup=False)
     print_result({"methods": methods})
 

@@ -1,5 +1,6 @@
 """What a person and a program see: exit codes, one-line errors, results."""
 
+import errno
 import json
 import os
 import subprocess
@@ -12,11 +13,11 @@ import pytest
 import tyro
 
 import cluster.console
+from cluster import storage
 from cluster.console import (
     SECONDS_BETWEEN_LINES,
     SECONDS_WITHOUT_PROGRESS,
     Command,
-    console,
     meter,
     print_result,
     progress_bar,
@@ -127,6 +128,71 @@ def test_a_bug_is_not_dressed_up_as_wrong_input(pots: str, message: str):
     """Nor is a `ValueError` of a library: its traceback is what mends it."""
     with pytest.raises((RuntimeError, ValueError), match=message):
         run_cli("prog", COMMANDS, ["fire", "--name", "ann", "--pots", pots])
+
+
+def write(out: str, *, number: int = 0) -> None:
+    """Write somewhere.
+
+    Args:
+        out: Where.
+        number: Of the error that comes, if it is none of this machine's own.
+    """
+    if number:
+        raise OSError(number, os.strerror(number), *([out] if out else []))
+    storage.write_bytes(out, b"x")
+
+
+WRITE = {"write": Command("tests.cluster.test_console:write", "Write somewhere.")}
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "allow it, or give another place"),
+        (errno.EPERM, "allow it, or give another place"),
+        (errno.EROFS, "allow it, or give another place"),
+        (errno.ENOSPC, "make room and run the same command again, or give another place"),
+        (errno.EDQUOT, "make room and run the same command again, or give another place"),
+        (errno.EISDIR, "give another place"),
+    ],
+)
+@pytest.mark.parametrize("place", ["/mnt/out", ""])
+def test_a_disk_that_refuses_is_input(number: int, remedy: str, place: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        run_cli("prog", WRITE, ["write", "--out", place, "--number", str(number)])
+    where = f"{place}: " if place else ""
+    assert (stop.value.code, capsys.readouterr()) == (2, ("", f"error: {where}{os.strerror(number)}; {remedy}\n"))
+
+
+def test_a_folder_below_a_file_and_a_file_in_place_of_a_folder_are_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for out, named in ("file/run/x.json", "file"), ("file/x.json", "file"), ("folder", "folder"):
+        with pytest.raises(SystemExit) as stop:
+            run_cli("prog", WRITE, ["write", "--out", str(tmp_path / out)])
+        err = capsys.readouterr().err
+        assert (stop.value.code, len(err.splitlines())) == (2, 1)
+        assert err.startswith(f"error: {tmp_path / named}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"], "nothing is left beside them"
+
+
+def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    """/dev/full is a disk without room."""
+    full = open("/dev/full", "wb")  # noqa: SIM115 - closed by what writes
+    monkeypatch.setattr("builtins.open", lambda path, mode: full)
+    with pytest.raises(SystemExit) as stop:
+        run_cli("prog", WRITE, ["write", "--out", str(tmp_path / "x.json")])
+    monkeypatch.undo()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'x.json'}: No space left on device; make room")
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EBADF, errno.EPIPE])
+def test_other_errors_of_the_system_are_bugs(number: int):
+    with pytest.raises(OSError, match=r"\[Errno"):
+        run_cli("prog", WRITE, ["write", "--out", "/mnt/out", "--number", str(number)])
 
 
 def test_an_answer_of_no_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]):
@@ -244,7 +310,7 @@ def test_progress_without_a_known_end_counts(clock: Clock, capsys: pytest.Captur
 
 
 def test_on_a_terminal_the_bar_alone_is_drawn(clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch):
-    monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(cluster.console, "is_live", lambda: True)
     with progress_bar() as bar:
         task = bar.add_task("cutting", total=100, note="")
         for number in range(1, 4):

@@ -1,10 +1,12 @@
 """Recipes are values: each can be made, saved, and found."""
 
+from dataclasses import replace
+
 import pytest
 
 from cluster.values import fingerprint, from_json, to_json
 from pretrain.config.run import PretrainConfig
-from pretrain.recipes import RECIPES, find_recipe, infonce_tiny, isr_tiny
+from pretrain.recipes import RECIPES, changes, find_recipe, infonce_tiny, isr_tiny
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -35,3 +37,10 @@ def test_an_unknown_recipe_gets_a_suggestion():
         find_recipe("isr-tinny")
     with pytest.raises(ValueError, match=r"unknown recipe 'zzz'; Recipes: isr-tiny"):
         find_recipe("zzz")
+
+
+def test_what_a_run_changes_of_its_recipe_is_told_and_nothing_else():
+    assert changes(isr_tiny()) == []
+    changed = replace(isr_tiny(), seed=3, loss=replace(isr_tiny().loss, tau=0.2))
+    assert changes(changed) == ["seed: 0 -> 3", "loss.tau: 0.1 -> 0.2"]
+    assert changes(replace(changed, recipe="my-own")) == [], "there is nothing to compare with"
