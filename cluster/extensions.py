@@ -122,6 +122,10 @@ class Table(Generic[Kind]):
         line = self._lines[name]
         return line.needs if isinstance(line, Entry) else () if isinstance(line, str) else _needs_of(line)
 
+    def line(self, name: str) -> Any:
+        """Return the line of a name of the table, as it was given."""
+        return self._lines[name]
+
     def within(self, given: Collection[str]) -> list[str]:
         """List the names that need no more than what is given."""
         return [name for name in self if set(self.needs(name)) <= set(given)]

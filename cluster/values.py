@@ -69,12 +69,14 @@ def from_json(kind: type[Config], values: Any) -> Config:
             f"missing fields {missing}; use the version that wrote it"
         )
     hints = typing.get_type_hints(kind)
-    return kind(
-        **{
-            name: from_json(hints[name], value) if dataclasses.is_dataclass(_plain(hints[name])) else value
-            for name, value in values.items()
-        }
-    )
+    return kind(**{name: _read(hints[name], value) for name, value in values.items()})
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """Read a field: a nested configuration, or a plain value; JSON's lists were tuples."""
+    if dataclasses.is_dataclass(_plain(hint)):
+        return from_json(hint, value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _has_default(item: dataclasses.Field[Any]) -> bool:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cluster import storage
 from evaluation.datasets.images import read_image
 from evaluation.qaconv.scores import self_scores
-from lifelong.data.samplers import order_file
+from lifelong.data.orders import order_file
+from lifelong.data.samplers import classes_of
 from lifelong.data.sampling import graph_batches
 from lifelong.models.network import LifelongModel
 from lifelong.stages.config import StageConfig
@@ -27,7 +28,7 @@ class ClassGraph:
     def __init__(self, config: StageConfig, path: list[str], label_N: NDArray[np.int64], folder: str) -> None:
         self.config = config
         self.path = path
-        self.classes = [np.flatnonzero(label_N == value) for value in np.unique(label_N)]
+        self.classes = classes_of(label_N)
         self.folder = folder
 
     def write(self, epoch: int, model: LifelongModel, device: torch.device) -> None:

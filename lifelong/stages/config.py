@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cluster.values import FIXED, FLAT, require
 from lifelong.memory.selection import Strategy
 from lifelong.stages.loss_config import LossConfig
+from lifelong.stages.samplers import SAMPLERS
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.scale import ScaleConfig
 from pretrain.data.config import AugmentConfig
@@ -45,7 +46,7 @@ class StageConfig:
     """Passes of the sampler over the stage: over its images, or over its identities (see sampler)."""
     steps: int = 0
     """Optimiser steps of the stage; 0 takes what the epochs make."""
-    sampler: Literal["groups", "episodes", "graph"] = "groups"
+    sampler: Annotated[str, SAMPLERS] = "groups"
     """Who meets whom in a step. groups: identities at random, every image once in an epoch. episodes: identities at
     random, every identity once in an epoch. graph: every identity with those that look most like it (Liao and Shao)."""
     joint: bool = False
@@ -93,6 +94,7 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
+        SAMPLERS.require(self.sampler, "sampler")
         for name in ("epochs", "images_per_identity", "replay_images"):
             require(getattr(self, name) >= 1, name.replace("_", "-"), ">= 1", getattr(self, name))
         require(self.replay_identities >= 0, "replay-identities", ">= 0", self.replay_identities)
@@ -103,14 +105,15 @@ class StageConfig:
         workers = self.scale.workers
         require(self.batch_identities >= workers, "batch-identities", f">= workers={workers}", self.batch_identities)
         require(
-            not self.loss.compatibility or (self.memory.identities > 0 and self.replay_identities > 0),
+            "bank" not in self.loss.needs() or (self.memory.identities > 0 and self.replay_identities > 0),
             "memory.identities and replay-identities",
             "> 0 with loss.compatibility, whose anchors are replayed images",
             (self.memory.identities, self.replay_identities),
         )
         episode = self.loss.episode
         if episode.metric or episode.distillation:
-            require(self.sampler == "episodes", "sampler", "episodes with loss.episode", self.sampler)
+            is_own = ":" in self.sampler  # whoever writes a sampler knows what its loss needs
+            require(is_own or self.sampler == "episodes", "sampler", "episodes with loss.episode", self.sampler)
             require(
                 episode.queries < self.images_per_identity,
                 "loss.episode.queries",

@@ -4,9 +4,10 @@ Defaults are this project's where a paper's are not available to us (LReID-BC, O
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from cluster.values import require
+from lifelong.stages.terms import TERMS, weight_paths
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +123,8 @@ class LossConfig:
     """Weight of agreeing with the last model on which images of a batch resemble each other."""
     relation_tau: float = 0.1
     """Divides the cosines in that; unitless."""
+    extra: tuple[str, ...] = ()
+    """Terms from outside the tree with their weights: package.module:TERM=0.5, several apart by spaces."""
     episode: EpisodeLossConfig = field(default_factory=EpisodeLossConfig)
     matching: MatchingLossConfig = field(default_factory=MatchingLossConfig)
 
@@ -136,31 +139,58 @@ class LossConfig:
         require(0 <= self.smoothing < 1, "loss.smoothing", "in [0, 1)", self.smoothing)
         require(self.num_parts >= 2, "loss.num-parts", ">= 2", self.num_parts)
         require(not self.consolidation or self.parts > 0, "loss.parts", "> 0 with loss.consolidation", self.parts)
-
+        require(len(self._extra_weights()) == len(self.extra), "loss.extra", "different terms", " ".join(self.extra))
+        for name in self._extra_weights():
+            TERMS.require(name, "loss.extra")
+        lacking = self.needs() & {"parts"} and not self.parts
+        require(not lacking, "loss.parts", "> 0 with a term that needs parts", self.parts)
+        lacking = self.needs() & {"matching"} and not self.matching.is_used
+        require(not lacking, "loss.matching", "used with a term that needs matching", "no weight")
         require(any(self.weights().values()), "loss", "some term with a weight", "none")
+
+    def _extra_weights(self) -> dict[str, float]:
+        """Read `extra`.
+
+        Raises:
+            InputError: If one is not of its form.
+        """
+        found: dict[str, float] = {}
+        for text in self.extra:
+            name, _, weight = text.partition("=")
+            try:
+                found[name] = float(weight)
+            except ValueError:
+                found[name] = float("nan")
+            rule = "package.module:TERM=WEIGHT with a weight > 0"
+            require(":" in name and 0 < found[name] < float("inf"), "loss.extra", rule, text)
+        return found
 
     def weights(self) -> dict[str, float]:
         """Return the weight of each term that has one."""
-        names = ("identity", "triplet", "compatibility", "influence", "parts", "consolidation")
-        names += ("logit_distillation", "relation_distillation")
-        weights = {name: getattr(self, name) for name in names}
-        weights |= {"metric": self.episode.metric, "prototype_distillation": self.episode.distillation}
-        weights |= {"matching": self.matching.pairwise, "matching_triplet": self.matching.triplet}
-        weights["class_memory"] = self.matching.class_memory
+        weights: dict[str, float] = {}
+        for name, path in weight_paths().items():
+            value: Any = self
+            for part in path.split("."):
+                value = getattr(value, part)
+            weights[name] = value
+        weights |= self._extra_weights()
         return {name: weight for name, weight in weights.items() if weight}
+
+    def needs(self) -> set[str]:
+        """Return what the terms with a weight need, see `lifelong.stages.terms.NEEDED`."""
+        return {what for name in self.weights() for what in TERMS.needs(name)}
 
     @property
     def uses_classifier(self) -> bool:
         """Whether a term learns the classifier."""
-        return self.identity > 0 or self.logit_distillation > 0
+        return "classifier" in self.needs()
 
     @property
     def uses_embedding(self) -> bool:
         """Whether a term learns the embedding; where none does, its last layer stays as it is."""
-        return bool(set(self.weights()) - {"matching", "matching_triplet", "class_memory", "parts", "consolidation"})
+        return any(not {"parts", "matching"} & set(TERMS.needs(name)) for name in self.weights())
 
     @property
     def uses_teacher(self) -> bool:
         """Whether the last model looks at every batch."""
-        names = ("consolidation", "logit_distillation", "relation_distillation", "prototype_distillation")
-        return any(name in self.weights() for name in names)
+        return "teacher" in self.needs()

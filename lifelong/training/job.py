@@ -22,13 +22,13 @@ from cluster.errors import InputError
 from evaluation.datasets.images import decode_image
 from lifelong.data import feed
 from lifelong.data.feed import Feed, read_images
-from lifelong.data.graph import ClassGraph
-from lifelong.data.samplers import Draws, make_draws
+from lifelong.data.samplers import Sampler, make_draws
 from lifelong.memory.store import Exemplars, read_memory
 from lifelong.models.files import read_network
 from lifelong.models.network import LifelongModel, model_of
 from lifelong.stages.config import StageConfig
-from lifelong.training.objective import Bank
+from lifelong.stages.samplers import SAMPLERS
+from lifelong.training.batch_view import Bank
 from lifelong.training.stage_learner import StageLearner
 from pretrain.data.augment import resize
 from pretrain.data.sampler import Share
@@ -54,7 +54,7 @@ class StageJob:
     """Location and SHA-256 of every earlier stage's memory."""
 
     @property
-    def draws(self) -> Draws:
+    def draws(self) -> Sampler:
         """Who meets whom."""
         return make_draws(self.config, read_images(self.folder).label, self.folder)
 
@@ -82,8 +82,8 @@ class StageJob:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether samples can be made before their step: those of a graph wait for the network of their epoch."""
-        return self.config.sampler != "graph"
+        """Whether samples can be made before their step: some wait for the network of their epoch."""
+        return "network" not in SAMPLERS.needs(self.config.sampler)
 
     def open_samples(self, share: Share) -> Load:
         """Open images and memory, in the process that reads."""
@@ -103,14 +103,14 @@ class StageJob:
         config = self.config
         model = model_of(read_network(storage.join(self.folder, START)), config)
         teacher = model_of(read_network(self.before), config) if self.before else None
-        memory = read_memory(self.memory) if config.loss.compatibility else None
+        memory = read_memory(self.memory) if "bank" in config.loss.needs() else None
         bank = _bank(memory, teacher, config, device) if memory is not None and teacher is not None else None
         images, draws = read_images(self.folder), self.draws
         before_epoch = None
-        if config.sampler == "graph":
-            graph = ClassGraph(config, images.path, images.label, self.folder)
-            graph.write(0, model.to(device), device)
-            before_epoch = partial(graph.write, device=device)
+        if "network" in SAMPLERS.needs(config.sampler):
+            look = SAMPLERS.load(config.sampler).before_epoch(config, images.path, images.label, self.folder)
+            look(0, model.to(device), device)
+            before_epoch = partial(look, device=device)
         return StageLearner(
             config,
             stage=self.stage,

@@ -11,7 +11,8 @@ from lifelong.data.feed import COLUMNS, Batch
 from lifelong.losses.compatibility import previous_stage_only
 from lifelong.models.network import LifelongModel, Outputs
 from lifelong.stages.config import StageConfig
-from lifelong.training.objective import Bank, Past, stage_terms, weighted_sum
+from lifelong.training.batch_view import Bank, BatchView, Past
+from lifelong.training.objective import stage_terms, weighted_sum
 from pretrain.distributed import collectives
 from pretrain.models.precision import at_least_single, autocast, dtype_of
 from pretrain.training.learner import Learner, require_finite
@@ -60,11 +61,12 @@ class StageLearner(Learner):
         self.before_epoch = before_epoch or (lambda epoch, model: None)
         self._adaptive = AdaptiveSchedule(max(1, self._epoch(total_steps) + 1))
         self._epoch_loss, self._epoch_start = torch.zeros((), device=device), 0
+        needs = config.loss.needs()
         uses_teacher = teacher is not None and config.loss.uses_teacher
         self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher and uses_teacher else None
         self.past = Past(
-            bank=_on(bank, config, device) if bank is not None and config.loss.compatibility else None,
-            frozen_CD=self.module.classifier.detach().clone() if teacher and config.loss.influence else None,
+            bank=_on(bank, config, device) if bank is not None and "bank" in needs else None,
+            frozen_CD=self.module.classifier.detach().clone() if teacher and "classifier before" in needs else None,
             part_head=self.teacher.part_head if self.teacher else None,
         )
 
@@ -110,7 +112,16 @@ class StageLearner(Learner):
         label = collectives.gather_with_gradient(batch.label.to(self.device), counts)
         is_replay = collectives.gather_with_gradient(batch.is_replay.to(self.device).long(), counts).bool()
         require_finite(step, REMEDY, embedding=outputs.embedding_BD.detach().sum())
-        terms = stage_terms(outputs, before, label, is_replay, self.past, self.module, config.loss)
+        view = BatchView(
+            outputs=outputs,
+            before=before,
+            label_B=label,
+            is_replay_B=is_replay,
+            past=self.past,
+            model=self.module,
+            config=config.loss,
+        )
+        terms = stage_terms(view)
         total = weighted_sum(terms, config.loss)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -30,9 +30,9 @@ class Batch:
     seconds: Tensor | None = None
     """float64 [F], time in its video of each pair's first frame; needed by `same_video_gap_seconds` alone."""
     identities: Tensor | None = None
-    """int64 [N + M], who each crop truly shows, negative where that is unknown; for watching, and for `oracle`."""
+    """int64 [N + M], who each crop truly shows, negative where that is unknown; to watch, and for `oracle`."""
     followed: tuple[Tensor, Tensor] | None = None
-    """int64 [N] and [M], see `pretrain.association.reliability.track_reliability`; needed by `track` alone."""
+    """int64 [N] and [M], see `pretrain.association.reliability.track_reliability`; for those that need boxes."""
 
 
 def collate(columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, torch.Tensor]:

@@ -50,6 +50,8 @@ def another(hint, value):
         return not value
     if isinstance(value, str):
         return value + "x"
+    if isinstance(value, tuple):
+        return (*value, "lifelong.training.terms:triplet=0.5")
     if value is None:
         return 0.5
     return value + 1 if isinstance(value, int) else value / 2

@@ -8,7 +8,7 @@ import torch
 
 from cluster import storage
 from lifelong.data.graph import ClassGraph
-from lifelong.data.samplers import order_file
+from lifelong.data.orders import order_file
 from lifelong.models.network import next_model
 from lifelong.stages.config import StageConfig
 from lifelong.stages.loss_config import LossConfig, MatchingLossConfig

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from cluster import storage
-from lifelong.data import samplers as draws_module
-from lifelong.data.samplers import groups_of, make_draws, occurrences, order_file, wait_for_order
+from lifelong.data import orders
+from lifelong.data.graph_sampler import occurrences
+from lifelong.data.orders import order_file, wait_for_order
+from lifelong.data.pk_sampler import groups_of
+from lifelong.data.samplers import make_draws
 from lifelong.stages.config import StageConfig
 
 LABEL = np.repeat([4, 7, 9, 12, 13], [5, 1, 3, 8, 2])
@@ -53,13 +56,13 @@ def test_a_draw_follows_from_its_number(config):
 def test_neighbours_follow_the_graph_of_their_epoch(tmp_path):
     draws = make_draws(GRAPH, LABEL, str(tmp_path))
     assert (draws.per_step, draws.per_epoch) == (2, 10)
-    orders = [[0, 1, 3, 0, 2, 3, 3, 4, 1, 2], [3, 3, 3, 3, 3, 3, 3, 3, 3, 3]]
-    for epoch, order in enumerate(orders):
+    drawn_by = [[0, 1, 3, 0, 2, 3, 3, 4, 1, 2], [3, 3, 3, 3, 3, 3, 3, 3, 3, 3]]
+    for epoch, order in enumerate(drawn_by):
         storage.write_json(order_file(str(tmp_path), epoch), order)
     classes = np.unique(LABEL)
     for draw in range(20):
         rows = draws.rows(draw)
-        assert set(LABEL[rows]) == {classes[orders[draw // 10][draw % 10]]}
+        assert set(LABEL[rows]) == {classes[drawn_by[draw // 10][draw % 10]]}
         assert len(rows) == 3
     # Eight images by threes: a cursor goes through all of them before it comes back.
     drawn = np.concatenate([draws.rows(draw) for draw in range(10, 18)])
@@ -75,7 +78,7 @@ def test_a_draw_waits_for_the_graph_of_its_epoch(tmp_path, monkeypatch):
     thread.start()
     assert wait_for_order(str(tmp_path), 2).tolist() == [1, 0]
     thread.join()
-    monkeypatch.setattr(draws_module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(orders, "PATIENCE_SECONDS", 0.2)
     with pytest.raises(TimeoutError, match=r"epoch-00003.json was not written"):
         wait_for_order(str(tmp_path), 3)
 

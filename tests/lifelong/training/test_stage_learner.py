@@ -11,7 +11,8 @@ from lifelong.models.network import next_model
 from lifelong.recipes import FULL_SIZE, RECIPES, find_recipe
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import LossConfig
-from lifelong.training.objective import Bank, weighted_sum
+from lifelong.training.batch_view import Bank
+from lifelong.training.objective import weighted_sum
 from lifelong.training.stage_learner import StageLearner
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.distributed.batch_norm import synchronise_batch_norm
