@@ -139,7 +139,8 @@ def _refuse(function: Callable[..., Any], event: tyro_errors.ParseErrorEvent) ->
 
 
 def _name_of(argument: Any) -> str:
-    return argument.display_name().upper() if argument.is_positional() else argument.display_name()
+    name = argument.display_name()
+    return name.rpartition(".")[2].upper() if argument.is_positional() else name
 
 
 def _near(function: Callable[..., Any], token: str) -> str | None:

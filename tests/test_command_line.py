@@ -75,7 +75,7 @@ runpy.run_module(sys.argv[0], run_name="__main__")
 @pytest.mark.parametrize("program", [*PROGRAMS, "lifelong gallery", "lifelong benchmark"])
 def test_help_does_not_wait_for_what_trains(program: str):
     argv = [sys.executable, "-c", PROGRAM, *program.split(), "--help"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.startswith(f"usage: python -m {program} COMMAND")
     heavy, seconds = done.stderr.rsplit(maxsplit=1)
     assert heavy == "[]"
@@ -86,13 +86,13 @@ def test_a_command_loads_what_it_needs_alone():
     """To draw a street nothing is trained, and to search a gallery no cluster is asked."""
     for line, absent in ("pretrain street", {"ray"}), ("lifelong gallery stats", {"ray"}):
         argv = [sys.executable, "-c", PROGRAM, *line.split(), "--help"]
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
         heavy = done.stderr.rsplit(maxsplit=1)[0]
         assert not absent & set(json.loads(heavy.replace("'", '"'))), line
 
 
 def test_the_version_is_told():
     done = subprocess.run(
-        [sys.executable, "-m", "pretrain", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "pretrain", "--version"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     assert done.stdout == "perennial-reid 0.2.0\n"

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lifelong.runs.local import LocalBackend
 from pretrain.train import train_here
 
 from cluster.errors import InputError
 from cluster.extensions import Table, imported
 from cluster.values import from_json, to_json
+from lifelong.runs.backend import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.config import StageConfig
 from lifelong.stages.loss_config import LossConfig as StageLossConfig

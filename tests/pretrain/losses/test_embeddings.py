@@ -78,7 +78,7 @@ def test_boxes_may_say_who_is_reliable():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reliability": "track"}, "track needs who was followed: give Batch.followed, or reliability margin"),
+        ({"reliability": "track"}, "loss.reliability track needs crops that know their boxes; without: mutual"),
         ({"same_video_gap_seconds": 5.0}, "needs the times of the frame pairs"),
         ({"reliability": "oracle"}, "oracle is for audits"),
         ({"video": [0, 1]}, "2 videos need as many counts, got 3 and 3"),
@@ -97,5 +97,5 @@ def test_what_is_lacking_is_told(changes: dict[str, object], message: str):
 def test_a_configurations_own_defaults_say_what_a_batch_lacks():
     nothing, one = torch.zeros(0, 3, 1, 1), torch.ones(2, 1)
     batch = Batch(images=nothing, clean=nothing, x_counts=[1], y_counts=[1], video=torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"give Batch\.followed, or reliability margin"):
+    with pytest.raises(ValueError, match=r"track needs crops that know their boxes; without: mutual"):
         batch_loss(one, one, batch, LossConfig(), beta=1.0)

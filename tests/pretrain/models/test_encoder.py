@@ -143,7 +143,7 @@ def test_several_layers_in_one_pass_are_what_each_gives_alone(architecture, laye
         assert encoder.with_layers(images(), [])[1] == []
         torch.testing.assert_close(raw, encoder.raw(images()), rtol=0, atol=0)
         torch.testing.assert_close(nn.functional.normalize(raw, dim=1), encoder(images()), rtol=0, atol=0)
-    assert not torch.allclose(raw.norm(dim=1), torch.ones(3))
+    assert not torch.allclose(raw.norm(dim=1), torch.ones(3, dtype=raw.dtype))
     for got, expected in zip(found, alone, strict=True):
         assert torch.equal(got, expected)
     assert torch.equal(repeated[0], found[1])
