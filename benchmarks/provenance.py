@@ -84,7 +84,7 @@ def commit(root: Path = ROOT) -> dict[str, Any]:
 def _git(root: Path, *arguments: str) -> str | None:
     """Run git; None where there is none, or no repository: a copy of the code on a bare machine has neither."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, encoding="utf-8", check=False)
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
@@ -116,7 +116,7 @@ def machine() -> dict[str, Any]:
 def _processor() -> str:
     """Return the model's name; macOS and Windows have no ``/proc``."""
     told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.exists() else []
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

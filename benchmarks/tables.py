@@ -38,4 +38,4 @@ def block(name: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(fill(README.read_text()))
+    README.write_text(fill(README.read_text(encoding="utf-8")), encoding="utf-8")

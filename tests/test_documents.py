@@ -62,7 +62,7 @@ def unknown_citations(text: str, package: str, known: dict[str, set[str]]) -> li
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, set[str]]:
-    return {package: headings((ROOT / package / "METHOD.md").read_text("utf-8")) for package in METHODS}
+    return {package: headings((ROOT / package / "METHOD.md").read_text(encoding="utf-8")) for package in METHODS}
 
 
 def test_a_wrong_citation_is_found(known: dict[str, set[str]]):
@@ -73,9 +73,13 @@ def test_a_wrong_citation_is_found(known: dict[str, set[str]]):
 
 def test_every_section_that_is_cited_exists(known: dict[str, set[str]]):
     others = [path for path in FILES if path != Path(__file__)]
-    wrong = {name_of(path): unknown_citations(path.read_text("utf-8"), package_of(path), known) for path in others}
+    wrong = {
+        name_of(path): unknown_citations(path.read_text(encoding="utf-8"), package_of(path), known) for path in others
+    }
     assert {name: found for name, found in wrong.items() if found} == {}
-    assert sum(len(citations(path.read_text("utf-8"), package_of(path))) for path in others) > 40, "nothing is read"
+    assert sum(len(citations(path.read_text(encoding="utf-8"), package_of(path))) for path in others) > 40, (
+        "nothing is read"
+    )
 
 
 def test_no_file_cites_a_document_that_nobody_has():
@@ -84,7 +88,7 @@ def test_no_file_cites_a_document_that_nobody_has():
         f"{name_of(path)}:{number}: {line.strip()}"
         for path in FILES
         if path != Path(__file__)
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if told.search(line)
     ]
     assert lines == []
@@ -92,7 +96,9 @@ def test_no_file_cites_a_document_that_nobody_has():
 
 @pytest.mark.parametrize("package", METHODS)
 def test_sections_are_numbered_in_order(package: str):
-    numbers = re.findall(r"^#{2,3} (\d+)(?:\.(\d+))?", (ROOT / package / "METHOD.md").read_text("utf-8"), re.MULTILINE)
+    numbers = re.findall(
+        r"^#{2,3} (\d+)(?:\.(\d+))?", (ROOT / package / "METHOD.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     chapter, section = 0, 0
     for first, second in numbers:
         chapter, section = (chapter, section + 1) if second else (chapter + 1, 0)
@@ -104,13 +110,13 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".md"], ids=name_of)
 def test_links_lead_somewhere(path: Path):
-    text = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = [target for target in LINK.findall(text) if not re.match(r"[a-z]+:", target)]
     lost = []
     for target in targets:
         place, _, anchor = target.partition("#")
         there = path.parent / place if place else path
-        if not there.exists() or (anchor and anchor not in anchors(there.read_text("utf-8"))):
+        if not there.exists() or (anchor and anchor not in anchors(there.read_text(encoding="utf-8"))):
             lost.append(target)
     assert lost == []
 
@@ -138,7 +144,7 @@ def settings_of(kind: type, prefix: str = "") -> set[str]:
 @pytest.mark.parametrize(("package", "kind"), [("pretrain", PretrainConfig), ("lifelong", StageConfig)])
 def test_settings_that_a_method_names_exist(package: str, kind: type):
     known = settings_of(kind) | {name.removeprefix("loss.") for name in settings_of(kind)}
-    text = (ROOT / package / "METHOD.md").read_text("utf-8")
+    text = (ROOT / package / "METHOD.md").read_text(encoding="utf-8")
     groups = "loss|pairs|optimizer|memory|episode|matching"
     named = {name.replace("_", "-") for name in re.findall(rf"\b((?:{groups})\.[a-z][a-z_-]+)", text)}
     assert len(named) > 5
@@ -148,5 +154,5 @@ def test_settings_that_a_method_names_exist(package: str, kind: type):
 @pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".md"], ids=name_of)
 def test_files_that_a_document_names_exist(path: Path):
     folders = "|".join((*PACKAGES, "benchmarks", "tests"))
-    named = re.findall(rf"`((?:{folders})/[\w/.-]+\.(?:py|json|md|svg|jpg))`", path.read_text("utf-8"))
+    named = re.findall(rf"`((?:{folders})/[\w/.-]+\.(?:py|json|md|svg|jpg))`", path.read_text(encoding="utf-8"))
     assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pretrain.train import train_here
 
 from cluster.errors import InputError
 from cluster.extensions import Table, imported
@@ -32,6 +31,7 @@ from pretrain.losses.table import LOSSES
 from pretrain.models.architectures import BACKBONES
 from pretrain.models.config import ModelConfig
 from pretrain.recipes import find_recipe
+from pretrain.runs import train_here
 from pretrain.training.record import read_metrics
 from tests.lifelong.runs.runs import plan_of, write_domains
 from tests.pretrain.ingest.films import film, write_clips_directory, write_film
@@ -122,8 +122,8 @@ pytestmark = pytest.mark.usefixtures("one_thread", "outside")
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory):
     folder = tmp_path_factory.mktemp("beside")
-    (folder / "users_own.py").write_text(OUTSIDE)
-    (folder / "users_broken.py").write_text("import nothing_of_this_name\n")
+    (folder / "users_own.py").write_text(OUTSIDE, encoding="utf-8")
+    (folder / "users_broken.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
     sys.path.insert(0, str(folder))
     yield
     sys.path.remove(str(folder))
@@ -289,6 +289,6 @@ def test_the_help_lists_the_names_of_the_tables(capsys):
 
     for command, table in (("train", RELIABILITIES), ("train", BACKBONES), ("prepare", DETECTORS)):
         with pytest.raises(SystemExit):
-            COMMANDS[command]([*(["isr-tiny"] if command == "train" else []), "--help"])
+            COMMANDS[command].run("prog", [*(["isr-tiny"] if command == "train" else []), "--help"])
         shown = "".join(capsys.readouterr().out.replace("│", "").split())
         assert f"{{{','.join(table)}}}|MODULE:ATTRIBUTE" in shown

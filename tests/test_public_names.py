@@ -51,7 +51,9 @@ def test_what_is_public_is_listed_and_typed(package: str):
     assert (ROOT / package / "py.typed").exists()
     for name in module.PUBLIC:  # the type checker reads another list than the program
         place, _, own = module.PUBLIC[name].partition(":")
-        assert f"    from {place} import {own or name} as {name}" in (ROOT / package / "__init__.py").read_text()
+        assert f"    from {place} import {own or name} as {name}" in (ROOT / package / "__init__.py").read_text(
+            encoding="utf-8"
+        )
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         module.nothing  # noqa: B018
 
@@ -88,7 +90,7 @@ print(heavy, used.ru_utime + used.ru_stime)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_importing_a_package_takes_no_time(package: str):
     program = [sys.executable, "-c", PROGRAM.format(package=package)]
-    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     heavy, seconds = done.stdout.rsplit(maxsplit=1)
     assert heavy == "[]"
     assert float(seconds) < 2, "0.1 s where it was measured"
@@ -97,12 +99,12 @@ def test_importing_a_package_takes_no_time(package: str):
 @pytest.mark.parametrize("stranger", ["cluster", "evaluation"])
 def test_other_projects_packages_of_our_names_are_told_apart(stranger: str, tmp_path: Path):
     (tmp_path / stranger).mkdir()
-    (tmp_path / stranger / "__init__.py").write_text("class KMeansClustering: ...\n")
+    (tmp_path / stranger / "__init__.py").write_text("class KMeansClustering: ...\n", encoding="utf-8")
     path = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; "
     said = f"error: the package {stranger} at {tmp_path / stranger} is another project's, and "
     for start in "import pretrain", "from lifelong.gallery.gallery import Gallery":
         done = subprocess.run(
-            [sys.executable, "-c", path + start], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-c", path + start], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
         )
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith(f"ImportError: {said}")
@@ -112,7 +114,7 @@ def test_other_projects_packages_of_our_names_are_told_apart(stranger: str, tmp_
     }
     for name, start in runs.items():
         done = subprocess.run(
-            [sys.executable, "-c", path + start], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-c", path + start], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
         )
         assert (done.returncode, done.stdout) == (1, ""), name
         (line,) = done.stderr.splitlines()

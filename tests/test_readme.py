@@ -50,7 +50,7 @@ class Block:
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
-    text = path.read_text("utf-8")
+    text = path.read_text(encoding="utf-8")
     for match in re.finditer(r"(?:^<!-- (.*?) -->\n)?^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         line = text[: match.start(3)].count("\n") + 1
         yield Block(f"{path.relative_to(ROOT).as_posix()}:{line}", match[2], match[1] or "", match[3])
@@ -126,7 +126,7 @@ STAND_INS = {"RECIPE": {"pretrain": "isr-tiny", "lifelong": "lreid-bc-tiny"}}
 
 def spans_of(path: Path) -> list[str]:
     """The inline code of a document."""
-    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     return re.findall(r"`([^`\n]+)`", prose)
 
 
@@ -216,7 +216,7 @@ def test_commands_are_found():
 
 
 def test_targets_of_make_exist():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     texts = [block.text for block in BLOCKS] + [f"`{span}" for path in READMES for span in spans_of(path)]
     named = {name for text in texts for name in re.findall(r"^`?make ([a-z-]+)", text, re.MULTILINE)}
     assert named - targets == set()
@@ -224,12 +224,12 @@ def test_targets_of_make_exist():
 
 
 def test_the_readme_fits_two_screens():
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 180
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180
 
 
 def test_the_readme_s_numbers_are_in_the_tables():
     """Means and deviations are copied from tables that are generated."""
-    tables = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
-    numbers = re.findall(r"\d+\.\d ± \d+\.\d", (ROOT / "README.md").read_text("utf-8"))
+    tables = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    numbers = re.findall(r"\d+\.\d ± \d+\.\d", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(numbers) > 10
     assert [number for number in numbers if number not in tables] == []

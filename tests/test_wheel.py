@@ -14,7 +14,7 @@ PACKAGES = ("cluster", "evaluation", "pretrain", "lifelong")
 
 
 def call(*argv: str, **options: object) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(argv, capture_output=True, encoding="utf-8", check=False, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,7 +43,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--no-deps", "--no-index", "--disable-pip-version-check"]
     call(sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", *options, str(wheel))
     # A line of a .pth file adds a folder without reading the .pth files in it, so not this checkout.
-    (library / "others.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+    (library / "others.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
     return folder
 
 

@@ -84,7 +84,7 @@ class Encoder(nn.Module):
             float32 [B, D] with unit norm, and float32 [B, C, H, W]; not negative for the convolutional backbones.
         """
         embedding, found = self._with_layer(images, self.spec.map_layer)
-        return embedding, found.float()
+        return embedding, at_least_single(found)
 
     def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Embed crops, and return `with_raw_map`'s map with unit norm over C at each location."""

@@ -9,14 +9,14 @@ from benchmarks import provenance, results_file
 
 def git(folder, *arguments):
     identity = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, encoding="utf-8")
     return done.stdout.strip()
 
 
 def test_a_tree_is_dirty_when_code_differs_from_the_commit(tmp_path):
     assert provenance.commit(tmp_path) == {"commit": None, "dirty": None}
     git(tmp_path, "init", "--quiet")
-    (tmp_path / "a.py").write_text("1\n")
+    (tmp_path / "a.py").write_text("1\n", encoding="utf-8")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "first")
     head = git(tmp_path, "rev-parse", "HEAD")
@@ -27,7 +27,7 @@ def test_a_tree_is_dirty_when_code_differs_from_the_commit(tmp_path):
     (tmp_path / "new.py").touch()
     assert provenance.commit(tmp_path) == {"commit": head, "dirty": True}
     (tmp_path / "new.py").unlink()
-    (tmp_path / "a.py").write_text("2\n")
+    (tmp_path / "a.py").write_text("2\n", encoding="utf-8")
     assert provenance.commit(tmp_path) == {"commit": head, "dirty": True}
 
 

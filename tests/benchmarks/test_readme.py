@@ -9,12 +9,12 @@ NAMES = sorted(path.stem for path in results_file.FOLDER.glob("*.json"))
 
 
 def test_the_readme_has_what_is_generated():
-    text = tables.README.read_text()
+    text = tables.README.read_text(encoding="utf-8")
     assert tables.fill(text) == text, "run python -m benchmarks.tables"
 
 
 def test_every_result_has_a_table_and_a_number_that_changes_changes_it():
-    text = tables.README.read_text()
+    text = tables.README.read_text(encoding="utf-8")
     assert sorted(tables.BLOCK.findall(text)) == NAMES
     assert tables.fill(text.replace("51.3 ± 5.6", "91.3 ± 5.6")) == text
     with pytest.raises(InputError, match=r"has tables .* and .* has results"):

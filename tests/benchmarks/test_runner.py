@@ -29,7 +29,7 @@ def done(tmp_path_factory):
 
 
 def calls_of(out: Path) -> dict[str, int]:
-    return {str(path.parent.relative_to(out)): len(path.read_text()) for path in out.rglob("calls")}
+    return {str(path.parent.relative_to(out)): len(path.read_text(encoding="utf-8")) for path in out.rglob("calls")}
 
 
 def test_a_study_gives_its_numbers_by_arm_and_seed_with_a_table_and_a_picture(done):
@@ -41,8 +41,8 @@ def test_a_study_gives_its_numbers_by_arm_and_seed_with_a_table_and_a_picture(do
     }
     assert list(content["results"]) == list(content["arms"]) == ["half", "whole"]
     assert (content["seeds"], content["options"], content["table"]) == ([0, 1], {"steps": 1}, TABLE)
-    assert (out / "tiny" / "table.md").read_text() == f"{TABLE}\n"
-    assert (out / "tiny" / "picture.svg").read_text() == "half whole"
+    assert (out / "tiny" / "table.md").read_text(encoding="utf-8") == f"{TABLE}\n"
+    assert (out / "tiny" / "picture.svg").read_text(encoding="utf-8") == "half whole"
 
 
 def test_the_results_file_has_its_format_and_where_the_numbers_come_from(done):
@@ -92,7 +92,7 @@ def test_a_run_that_fails_or_is_killed_takes_no_other_away(tmp_path, monkeypatch
     ):
         run_study(study, config)
     runs = tmp_path / "tiny" / "runs"
-    assert "in run\n" in (runs / "fails" / "1" / "error.txt").read_text()
+    assert "in run\n" in (runs / "fails" / "1" / "error.txt").read_text(encoding="utf-8")
     assert list(results_file.read(str(tmp_path / "tiny" / "results.json"))["results"]) == ["whole"]
     assert not (tmp_path / "results").exists()
     (tmp_path / "prepared" / "mended").touch()
@@ -111,10 +111,10 @@ def test_a_runner_that_is_killed_leaves_no_run_behind(tmp_path):
     )
     runner = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     pid = tmp_path / "prepared" / "pid"
-    wait_until(lambda: pid.exists() and pid.read_text() != "")
+    wait_until(lambda: pid.exists() and pid.read_text(encoding="utf-8") != "")
     runner.kill()
     runner.wait()
-    wait_until(lambda: not is_alive(int(pid.read_text())))
+    wait_until(lambda: not is_alive(int(pid.read_text(encoding="utf-8"))))
 
 
 def wait_until(is_so) -> None:
@@ -127,7 +127,7 @@ def wait_until(is_so) -> None:
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that ended and that nobody asked about is a zombie."""
     status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
+    return status.exists() and "State:\tZ" not in status.read_text(encoding="utf-8")
 
 
 def test_results_of_another_study_are_not_replaced(done, tmp_path, monkeypatch):

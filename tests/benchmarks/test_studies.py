@@ -63,9 +63,13 @@ def test_settings_tell_what_a_changed_option_changes():
 
 def test_studies_are_listed_with_the_first_line_of_their_modules():
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.studies", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.studies", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     for name in STUDIES:
         path = ROOT / "benchmarks" / "studies" / f"{name.replace('-', '_')}.py"
-        assert f"{ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]}\n" in done.stdout
+        assert f"{ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))).splitlines()[0]}\n" in done.stdout
         assert commands()[name]

@@ -27,13 +27,13 @@ def tiny(arms=("half", "whole"), seeds=(0, 1), steps=1) -> Study:
 def note(folder: str) -> None:
     """Count how often something was done."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with open(f"{folder}/calls", "a") as calls:
+    with open(f"{folder}/calls", "a", encoding="utf-8") as calls:
         calls.write("x")
 
 
 def draw(seed: int, place: Place) -> None:
     note(place.folder)
-    Path(place.folder, "number").write_text(str(seed / 10))
+    Path(place.folder, "number").write_text(str(seed / 10), encoding="utf-8")
 
 
 def run(steps: int, arm: str, seed: int, place: Place) -> Numbers:
@@ -43,9 +43,9 @@ def run(steps: int, arm: str, seed: int, place: Place) -> Numbers:
     if arm == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if arm == "waits":
-        Path(place.shared, "pid").write_text(str(os.getpid()))
+        Path(place.shared, "pid").write_text(str(os.getpid()), encoding="utf-8")
         time.sleep(600)
-    number = float(Path(place.prepared(f"number-{seed}"), "number").read_text())
+    number = float(Path(place.prepared(f"number-{seed}"), "number").read_text(encoding="utf-8"))
     threads = os.environ["OMP_NUM_THREADS"]
     return {"mAP": number * (0.5 if arm == "half" else 1.0), "steps": steps, "threads": threads}
 
@@ -56,4 +56,4 @@ def table(results: Results) -> str:
 
 
 def draw_nothing(results: Results, folder: str) -> None:
-    Path(folder, "picture.svg").write_text(" ".join(results))
+    Path(folder, "picture.svg").write_text(" ".join(results), encoding="utf-8")

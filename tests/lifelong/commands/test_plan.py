@@ -20,7 +20,7 @@ def test_a_plan_can_be_read_at_any_width(columns: str, tmp_path: Path, monkeypat
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     stages = [word for name in ("north", "south-entrance") for word in ("--stage", str(tmp_path / name))]
     argv = [sys.executable, "-m", "lifelong", "plan", "lreid-bc-tiny", *stages]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
     lines = done.stderr.splitlines()
     assert lines[0] == "2 stages, starting from random weights"
     for number, stage in enumerate(json.loads(done.stdout)["stages"], 1):

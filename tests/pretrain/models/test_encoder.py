@@ -119,7 +119,7 @@ def test_the_map_is_of_unit_vectors_and_leaves_no_hook(architecture, shape):
         embedding, found = encoder.with_map(images())
         torch.testing.assert_close(embedding, encoder(images()))
     assert found.shape == (3, *shape)
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(3, *shape[1:]))
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(3, *shape[1:], dtype=found.dtype))
     assert not any(module._forward_hooks for module in encoder.modules())
 
 
