@@ -120,6 +120,11 @@ def restore(run: str, learner: Learner) -> int:
         return load_checkpoint(folder, learner)
 
 
+def saved_records(run: str, step: int) -> list[dict[str, Any]]:
+    """Return the records that a checkpoint keeps: those of the steps since the one before it."""
+    return storage.read_json(storage.join(_folder(run, step), STATE))["records"]
+
+
 def newest_tensors(run: str) -> dict[str, Tensor]:
     """Read the network of the newest checkpoint of a run, which must have one."""
     found = newest(run)

@@ -10,12 +10,10 @@ from typing import Any
 
 from tests.processes import UNGUARDED
 
-# Before Ray is imported: how long it waits for the lost node's workers before it asks for fewer, and how often it asks
-# whether a node is there. Five questions without an answer and it is lost, by default after 15 s.
+# Before Ray is imported: how long it waits for the lost node's workers before it asks for fewer.
 os.environ |= {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",
-    "RAY_health_check_period_ms": "500",
     **UNGUARDED,
 }
 
@@ -54,8 +52,9 @@ def waiting_loop(folder: Path) -> Any:
 
 
 def main(clips: str, out: str, folder: str) -> None:
-    """Train on two nodes with a worker each, of which one is the head; take the other away."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})
+    """Train on a head with one CPU and two nodes with a worker each; take one node away."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=2)
     lost = cluster.add_node(num_cpus=2)
     os.environ["RAY_ADDRESS"] = cluster.address
     pretrain.training.ray_train.train_loop = waiting_loop(Path(folder))

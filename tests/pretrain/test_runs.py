@@ -314,7 +314,7 @@ def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 90
 def test_an_elastic_run_that_loses_a_machine_goes_on_with_those_that_are_left(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path
 ):
-    """On a cluster of two nodes of its own, in a process of its own; see `tests.pretrain.losing_a_node`."""
+    """On a cluster of three nodes of its own, in a process of its own; see `tests.pretrain.losing_a_node`."""
     out = str(tmp_path / "run")
     command = [sys.executable, "-m", "tests.pretrain.losing_a_node", clips, out, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False, encoding="utf-8")
