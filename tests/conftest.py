@@ -17,16 +17,19 @@ from tests.processes import UNGUARDED, quick_processes
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
 ORDER = ("ray", "own cluster", "pure")
-"""Kinds of tests, as workers take them up: what waits longest first, so that the others fill its waiting."""
+"""Kinds of tests, in their order: what waits longest first, so that the others fill its waiting."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers, one gets all that shares the Ray cluster; any other file is one worker's as a whole."""
+    """Of several workers, one gets all that needs Ray; any other file is one worker's as a whole.
+
+    Two clusters at once, on two cores, start so slowly that what waits for them gives up.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
     for item in items:
-        group = "ray" if kind_of(item) == "ray" else item.location[0]
+        group = item.location[0] if kind_of(item) == "pure" else "ray"
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: ORDER.index(kind_of(item)))  # stable: files stay together
 
