@@ -7,9 +7,8 @@ INSTALLED := $(VENV)/.installed
 # Large CPU tensors otherwise spend much of their time in page faults (glibc returns every big block to the kernel).
 MALLOC := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_ARENA_MAX=1
 
-# One worker runs what shares a Ray cluster, which mostly waits, and the other the rest (see tests/conftest.py).
-# One thread each: threads that wait for a busy core only make others wait.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# One thread: threads that wait for a busy core only make others wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: demo test test-fast test-conditions lint format bench clean
 
@@ -20,7 +19,7 @@ test: $(INSTALLED)  ## the whole test suite
 	$(PYTEST) $(ARGS)
 
 test-fast: $(INSTALLED)  ## what needs no Ray: under two minutes on two cores
-	$(PYTEST) -m "not ray" $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile -m "not ray" $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

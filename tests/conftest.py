@@ -16,29 +16,6 @@ from tests.processes import UNGUARDED, quick_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
-ORDER = ("ray", "own cluster", "pure")
-"""Kinds of tests, in their order: what waits longest first, so that the others fill its waiting."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers, one gets all that needs Ray; any other file is one worker's as a whole.
-
-    Two clusters at once, on two cores, start so slowly that what waits for them gives up.
-    """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    for item in items:
-        group = item.location[0] if kind_of(item) == "pure" else "ray"
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: ORDER.index(kind_of(item)))  # stable: files stay together
-
-
-def kind_of(item: pytest.Item) -> str:
-    """Whether a test shares the Ray cluster, starts one of its own, or needs none."""
-    if "ray_cluster" in getattr(item, "fixturenames", ()):
-        return "ray"
-    return "own cluster" if item.get_closest_marker("ray") else "pure"
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
