@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## the whole chain on a drawn street; then open out/demo/rep
 test: $(INSTALLED)  ## the whole test suite
 	$(PYTEST) $(ARGS)
 
-test-fast: $(INSTALLED)  ## what needs no Ray: under two minutes on two cores
+test-fast: $(INSTALLED)  ## what needs no Ray
 	$(PYTEST) -n 2 --dist loadfile -m "not ray" $(ARGS)
 
 lint: $(INSTALLED)

@@ -49,6 +49,7 @@ def train(config: PretrainConfig, clips: str, out: str) -> dict[str, Any]:
     rest = {"clips": clips, "num_clips": len(table)}
     claim_run(out, job.config, writes=False, **rest)
     if (final := finished(out)) is None:
+        check_clips(table, job.config.samples)
         console.print(f"{job.total_steps} steps of {config.recipe} on {len(table)} clips", markup=False)
         for change in changes(config):
             console.print(f"  {change}", markup=False)
@@ -91,6 +92,7 @@ def train_here(
         InputError: If the clips are too few, or the directory belongs to another run.
     """
     job, weights = _job(config, table, out)
+    check_clips(table, job.config.samples)
     claim_run(out, job.config, num_clips=len(table))
     _write_start(job, weights)
     learner, records = run_here(job, out, look=look)
@@ -104,8 +106,7 @@ def _job(config: PretrainConfig, table: ClipTable, out: str) -> tuple[IsrJob, di
     """Return a run, with the architecture of the weights that it begins with, and those weights."""
     tensors, model = read_initial(config.start, config.model, seed=config.seed)
     job = IsrJob(config=replace(config, model=model), table=table, start=storage.join(out, START))
-    assert job.total_steps > 0
-    check_clips(table, job.config.samples)
+    _ = job.total_steps  # too few clips are refused here
     return job, tensors
 
 

@@ -12,7 +12,7 @@ from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from lifelong.stages.config import StageConfig
 from lifelong.stages.splits import parse_part, take_part
-from pretrain.config.scale import ScaleConfig
+from pretrain.config.scale import identity
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -139,7 +139,7 @@ def plan_from_json(values: Any) -> LifelongPlan:
 
 def _lasting(stage: Stage) -> Stage:
     """Return a stage without what may change when it goes on: who computes."""
-    return replace(stage, config=replace(stage.config, scale=ScaleConfig()))
+    return replace(stage, config=identity(stage.config))
 
 
 def refuse_other_past(old: LifelongPlan, new: LifelongPlan) -> None:

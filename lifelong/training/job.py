@@ -54,14 +54,9 @@ class StageJob:
     """Location and SHA-256 of every earlier stage's memory."""
 
     @property
-    def draws(self) -> Sampler:
-        """Who meets whom."""
-        return make_draws(self.config, read_images(self.folder).label, self.folder)
-
-    @property
     def per_step(self) -> int:
         """Identities of a step."""
-        return self.draws.per_step
+        return make_draws(self.config, read_images(self.folder).label, self.folder).per_step
 
     @property
     def total_steps(self) -> int:
@@ -70,15 +65,8 @@ class StageJob:
         Raises:
             InputError: If it has less than one batch.
         """
-        config, draws = self.config, self.draws
-        steps = config.steps or config.epochs * draws.per_epoch // draws.per_step
-        if not steps:
-            raise InputError(
-                f"{len(read_images(self.folder).path)} training images give {draws.per_epoch} groups of "
-                f"{config.images_per_identity} in an epoch, and {config.epochs} epochs less than a batch of "
-                f"{config.batch_identities}; lower --batch-identities or raise --epochs"
-            )
-        return steps
+        images = read_images(self.folder)
+        return _steps(self.config, make_draws(self.config, images.label, self.folder), len(images.path))
 
     @property
     def looks_ahead(self) -> bool:
@@ -105,7 +93,8 @@ class StageJob:
         teacher = model_of(read_network(self.before), config) if self.before else None
         memory = read_memory(self.memory) if "bank" in config.loss.needs() else None
         bank = _bank(memory, teacher, config, device) if memory is not None and teacher is not None else None
-        images, draws = read_images(self.folder), self.draws
+        images = read_images(self.folder)
+        draws = make_draws(config, images.label, self.folder)
         before_epoch = None
         if "network" in SAMPLERS.needs(config.sampler):
             look = SAMPLERS.load(config.sampler).before_epoch(config, images.path, images.label, self.folder)
@@ -114,7 +103,7 @@ class StageJob:
         return StageLearner(
             config,
             stage=self.stage,
-            total_steps=self.total_steps,
+            total_steps=_steps(config, draws, len(images.path)),
             device=device,
             wrapped=wrap(model.to(device)),
             teacher=teacher,
@@ -122,6 +111,17 @@ class StageJob:
             steps_per_epoch=draws.per_epoch / draws.per_step,
             before_epoch=before_epoch,
         )
+
+
+def _steps(config: StageConfig, draws: Sampler, num_images: int) -> int:
+    steps = config.steps or config.epochs * draws.per_epoch // draws.per_step
+    if not steps:
+        raise InputError(
+            f"{num_images} training images give {draws.per_epoch} groups of "
+            f"{config.images_per_identity} in an epoch, and {config.epochs} epochs less than a batch of "
+            f"{config.batch_identities}; lower --batch-identities or raise --epochs"
+        )
+    return steps
 
 
 @torch.no_grad()

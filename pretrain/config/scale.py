@@ -53,3 +53,9 @@ def scaled(config: Config, **changes: Any) -> Config:
     """Return a run's configuration, of any kind, with some fields of its `scale` changed."""
     any_config: Any = config
     return replace(any_config, scale=replace(any_config.scale, **changes))
+
+
+def identity(config: Config) -> Config:
+    """Return a configuration, a frozen dataclass, without its `scale`, which may change when its run goes on."""
+    any_config: Any = config
+    return replace(any_config, scale=ScaleConfig())

@@ -22,9 +22,9 @@ from torch import Tensor
 from cluster import storage
 from cluster.errors import InputError
 from cluster.values import differences, from_json, to_json
+from pretrain.config.scale import identity
 from pretrain.distributed import collectives
 from pretrain.training.learner import Learner
-from pretrain.training.run_folder import identity
 
 Config = TypeVar("Config")
 VERSION = 2
@@ -98,7 +98,7 @@ def publish(run: str, learner: Learner, step: int, *, records: Sequence[Mapping[
         records: Metrics of the steps since the last checkpoint: what is not done again must not be missing.
         keep: How many of the newest checkpoints stay.
     """
-    location = _folder(run, step)
+    location = folder_of(run, step)
     with storage.folder_to_publish(location, replaces=STATE) as folder:
         save_checkpoint(folder, learner, step, records=records)
     found = {name.rpartition("/")[0] for name in storage.list_files(storage.join(run, "checkpoints"))}
@@ -116,13 +116,13 @@ def restore(run: str, learner: Learner) -> int:
     agreed = int(collectives.sum_over_ranks(step))
     if not agreed:
         return 0
-    with storage.local_copy(_folder(run, agreed)) as folder:
+    with storage.local_copy(folder_of(run, agreed)) as folder:
         return load_checkpoint(folder, learner)
 
 
-def saved_records(run: str, step: int) -> list[dict[str, Any]]:
+def saved_records(checkpoint: str) -> list[dict[str, Any]]:
     """Return the records that a checkpoint keeps: those of the steps since the one before it."""
-    return storage.read_json(storage.join(_folder(run, step), STATE))["records"]
+    return storage.read_json(storage.join(checkpoint, STATE))["records"]
 
 
 def newest_tensors(run: str) -> dict[str, Tensor]:
@@ -133,7 +133,8 @@ def newest_tensors(run: str) -> dict[str, Tensor]:
         return load_file(os.path.join(folder, "model.safetensors"))
 
 
-def _folder(run: str, step: int) -> str:
+def folder_of(run: str, step: int) -> str:
+    """Return where the checkpoint of a step is."""
     return storage.join(run, "checkpoints", f"{step:09d}")
 
 

@@ -14,16 +14,16 @@ from cluster.causes import input_error_in
 from cluster.memory import keeping_memory
 from cluster.resources import READER, Demand
 from cluster.values import fingerprint
-from pretrain.config.scale import ScaleConfig
+from pretrain.config.scale import ScaleConfig, identity
 from pretrain.data.sampler import Share
 from pretrain.data.stream import stream
 from pretrain.distributed.batch_norm import synchronise_batch_norm
-from pretrain.training.checkpoint import publish, restore, saved_records
+from pretrain.training.checkpoint import folder_of, publish, restore, saved_records
 from pretrain.training.job import Job
 from pretrain.training.learner import Learner
 from pretrain.training.loop import take_steps
 from pretrain.training.record import FILE, MetricsLog, read_metrics_file
-from pretrain.training.run_folder import identity, live_progress, record_folder
+from pretrain.training.run_folder import live_progress, record_folder
 
 AGAIN = "again"
 """Of a report: records that the checkpoint which is gone on from has kept, and that may be missing."""
@@ -58,7 +58,7 @@ def train_loop(settings: dict[str, Any]) -> None:
     step = restore(out, learner)
     if step:
         # A worker that died may have saved what Ray had not yet asked it for. Reported by all, as every report.
-        ray.train.report({AGAIN: saved_records(out, step)})
+        ray.train.report({AGAIN: saved_records(folder_of(out, step))})
     if step >= learner.total_steps:
         return
     context = ray.train.get_context()
@@ -122,12 +122,10 @@ class RecordMetrics(UserCallback):
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
         """Append the record."""
         self.log = self.log or MetricsLog(self.folder)
-        records = [metrics[0]]
         if AGAIN in metrics[0]:
-            known = {record["step"] for record in read_metrics_file(os.path.join(self.folder, FILE))}
-            records = [record for record in metrics[0][AGAIN] if record["step"] not in known]
-        for record in records:
-            self.log.write(record)
+            self.log.write_missing(metrics[0][AGAIN])
+        else:
+            self.log.write(metrics[0])
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """End the run at once if a worker cannot use its input: the next worker could not either.

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -31,6 +31,13 @@ class MetricsLog:
             if name != "step":
                 self._board.add_scalar(name, value, record["step"])
         self._board.flush()
+
+    def write_missing(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Append those of some records whose steps are not there yet."""
+        known = {record["step"] for record in read_metrics_file(self._lines.name)}
+        for record in records:
+            if record["step"] not in known:
+                self.write(record)
 
     def __enter__(self) -> "MetricsLog":
         """Return itself."""

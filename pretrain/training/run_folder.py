@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from cluster import storage
@@ -24,7 +23,7 @@ from cluster.claims import claim, refuse_others
 from cluster.console import progress_bar
 from cluster.errors import InputError
 from cluster.values import from_json, to_json
-from pretrain.config.scale import ScaleConfig
+from pretrain.training.checkpoint import newest, saved_records
 from pretrain.training.record import FILE, MetricsLog, read_metrics_file
 
 Config = TypeVar("Config")
@@ -39,12 +38,6 @@ SHOWN = {
     "reliability/effective_share": "share",
 }
 """Metrics in the live line, of those that a run has, and what they are called there."""
-
-
-def identity(config: Config) -> Config:
-    """Return a configuration, a frozen dataclass, without its `scale`, which may change when its run goes on."""
-    any_config: Any = config
-    return replace(any_config, scale=ScaleConfig())
 
 
 def claim_run(out: str, config: Any, *, writes: bool = True, **rest: Any) -> None:
@@ -110,15 +103,9 @@ def record_folder(out: str) -> Iterator[str]:
 
 
 def _complete(out: str, folder: str) -> None:
-    states = storage.list_files(storage.join(out, "checkpoints"), ("state.json",))
-    if not states:
-        return
-    known = {record["step"] for record in read_metrics_file(os.path.join(folder, FILE))}
-    missing = [record for record in storage.read_json(states[-1]).get("records", []) if record["step"] not in known]
-    if missing:
+    if found := newest(out):
         with MetricsLog(folder) as log:
-            for record in missing:
-                log.write(record)
+            log.write_missing(saved_records(found))
 
 
 @contextmanager
