@@ -5,6 +5,8 @@ of a Ray cluster.
 """
 
 import importlib
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,11 +29,21 @@ PUBLIC = {
 __all__ = ["InputError", "Refusal", "__version__", "connect", "disconnect"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(PUBLIC[name]), name)
+def lazily(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make a package's ``__getattr__`` and ``__dir__`` (PEP 562), which load its public names when they are used.
+
+    Args:
+        package: Its name.
+        public: The module of each name; ``module:own`` where it has another name there.
+    """
+
+    def load(name: str) -> Any:
+        if name not in public:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, _, own = public[name].partition(":")
+        return getattr(importlib.import_module(module), own or name)
+
+    return load, lambda: sorted({*vars(sys.modules[package]), *public})
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})
+__getattr__, __dir__ = lazily(__name__, PUBLIC)

@@ -3,9 +3,9 @@
 From a notebook: `Gallery` keeps features for years; the losses are functions of tensors.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import cluster
 import pretrain as _pretrain  # noqa: F401 - it refuses other projects' packages of our names
 
 if TYPE_CHECKING:
@@ -44,11 +44,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(PUBLIC[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})
+__getattr__, __dir__ = cluster.lazily(__name__, PUBLIC)

@@ -4,11 +4,11 @@ From a notebook: `isr_loss` is the loss of embeddings, `match` the assignment in
 `find_recipe`, and `load_model` opens what was exported.
 """
 
-import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import cluster
 import evaluation
 
 if TYPE_CHECKING:
@@ -40,12 +40,4 @@ PUBLIC = {
 __all__ = ["PretrainConfig", "cycle_loss", "find_recipe", "isr_loss", "load_model", "match", "train"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, own = PUBLIC[name].partition(":")
-    return getattr(importlib.import_module(module), own or name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *PUBLIC})
+__getattr__, __dir__ = cluster.lazily(__name__, PUBLIC)

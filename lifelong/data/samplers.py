@@ -40,6 +40,11 @@ def make_draws(config: StageConfig, label_N: NDArray[np.int64], folder: str) -> 
     return SAMPLERS.load(config.sampler)(config, label_N, folder)
 
 
+def steps_of(config: StageConfig, draws: Sampler) -> int:
+    """Return how many steps a stage takes: those that are set, or what its epochs make; 0 if not even one."""
+    return config.steps or config.epochs * draws.per_epoch // draws.per_step
+
+
 def classes_of(label_N: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Return the images of each identity, in the order of their labels."""
     return [np.flatnonzero(label_N == value) for value in np.unique(label_N)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from cluster.errors import InputError
 from evaluation.features.apart import apart
-from lifelong.data.samplers import make_draws
+from lifelong.data.samplers import make_draws, steps_of
 from lifelong.runs.run import open_run
 from lifelong.stages.config import StageConfig
 from lifelong.stages.plan import LifelongPlan, make_stages
@@ -74,7 +74,7 @@ def describe(plan: LifelongPlan) -> list[dict[str, Any]]:
                 "method": config.recipe,
                 "identities": len({row.identity for row in train}),
                 "images": len(train),
-                "steps": config.steps or config.epochs * draws.per_epoch // draws.per_step,
+                "steps": steps_of(config, draws),
                 "query": sum(row.split == "query" for row in rows),
                 "gallery": sum(row.split == "gallery" for row in rows),
                 "terms": ", ".join(f"{name} {weight:g}" for name, weight in config.loss.weights().items()),

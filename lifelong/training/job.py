@@ -22,7 +22,7 @@ from cluster.errors import InputError
 from evaluation.datasets.images import decode_image
 from lifelong.data import feed
 from lifelong.data.feed import Feed, read_images
-from lifelong.data.samplers import Sampler, make_draws
+from lifelong.data.samplers import Sampler, make_draws, steps_of
 from lifelong.memory.store import Exemplars, read_memory
 from lifelong.models.files import read_network
 from lifelong.models.network import LifelongModel, model_of
@@ -114,7 +114,7 @@ class StageJob:
 
 
 def _steps(config: StageConfig, draws: Sampler, num_images: int) -> int:
-    steps = config.steps or config.epochs * draws.per_epoch // draws.per_step
+    steps = steps_of(config, draws)
     if not steps:
         raise InputError(
             f"{num_images} training images give {draws.per_epoch} groups of "
