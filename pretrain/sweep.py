@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from cluster import session, storage
 from cluster.errors import InputError
 from cluster.sweep.report import write_sweep
@@ -13,19 +11,16 @@ from cluster.sweep.search_space import draw_trials, read_space
 from cluster.sweep.trials import Reporter
 from cluster.sweep.tune import Halving, require_applied, sweep
 from cluster.values import override, require, to_json
-from evaluation.datasets.images import read_image
 from evaluation.datasets.registry import read_dataset
-from evaluation.embedding.label_rows import label_rows
-from evaluation.scoring.scores import score, scores_of
 from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import scaled
 from pretrain.data.clip_table import load_clip_table
-from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import Encoder
 from pretrain.runs import train_here
 from pretrain.training.checkpoint import newest, read_state
 from pretrain.training.record import read_metrics
 from pretrain.validation.heldout import HeldOut, split_clips
+from pretrain.validation.labelled import labelled_scores
 
 LABEL_FREE = "heldout/mrr"
 LABELLED = "mAP"
@@ -100,18 +95,6 @@ class Trial:
         require_applied(settings, to_json(saved))
         last = read_metrics(reporter.folder)[-1]
         return {name: value for name, value in last.items() if name != "step"}
-
-
-def labelled_scores(dataset: str, encoder: Encoder, config: PretrainConfig) -> dict[str, float]:
-    """Return mAP and Rank-1 of an encoder on a labelled dataset, fractions of 1."""
-    rows = [row for row in read_dataset(dataset, any_counts=True) if row.split != "train"]
-    embedder = BackboneEmbedder(encoder, config.model, "trial")
-    feature = [
-        embedder.embed([read_image(row.path) for row in rows[start : start + 512]])
-        for start in range(0, len(rows), 512)
-    ]
-    found = scores_of(score(label_rows(rows, np.concatenate(feature), "trial")))
-    return {"mAP": found["mAP"], "rank1": found["rank1"]}
 
 
 def sweep_pretraining(

@@ -11,7 +11,6 @@ import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from hypothesis import settings
 
-from cluster import session
 from tests.processes import UNGUARDED, quick_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
@@ -29,6 +28,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One small local cluster for all tests that need Ray; started by the first of them."""
+    from cluster import session  # Ray; a GPU machine without it runs `-m gpu`
+
     os.environ.update(UNGUARDED)
     session.connect()
     yield

@@ -17,7 +17,7 @@ from pretrain.config.scale import scaled
 from pretrain.data.clip_table import load_clip_table
 from pretrain.recipes import find_recipe
 from pretrain.runs import train_here
-from pretrain.sweep import labelled_scores
+from pretrain.validation.labelled import labelled_scores
 
 ORACLE = "isr-tiny-oracle"
 """`isr-tiny` with weights from the truth: what the best reliability would win."""

@@ -29,8 +29,8 @@ from pretrain.config.scale import scaled
 from pretrain.data.clip_table import load_clip_table
 from pretrain.recipes import isr_tiny
 from pretrain.runs import train_here
-from pretrain.sweep import labelled_scores
 from pretrain.training.record import read_metrics
+from pretrain.validation.labelled import labelled_scores
 
 BASE, ORACLE, INSTANCE = "infonce", "oracle", "instance"
 FIXED: dict[str, dict[str, str]] = {

@@ -17,9 +17,10 @@ from pretrain.data.clip_table import load_clip_table
 from pretrain.models.config import ModelConfig
 from pretrain.models.encoder import make_encoder
 from pretrain.recipes import isr_tiny
-from pretrain.sweep import LABEL_FREE, SweepConfig, Trial, labelled_scores, sweep_pretraining, with_best
+from pretrain.sweep import LABEL_FREE, SweepConfig, Trial, sweep_pretraining, with_best
 from pretrain.training.checkpoint import newest, read_state
 from pretrain.validation.heldout import HeldOut, clip_seconds, split_clips
+from pretrain.validation.labelled import labelled_scores
 from tests.lifelong.people import write_people
 from tests.pretrain.ingest.films import write_clips_directory
 
