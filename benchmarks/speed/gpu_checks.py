@@ -235,6 +235,7 @@ def check_retrieval(options: argparse.Namespace) -> Found:
 def check_qaconv(options: argparse.Namespace) -> Found:
     """Compare scores of the device with those of the CPU."""
     from evaluation.qaconv.head import QAConvHead
+    from evaluation.qaconv.scores import Precision as MapPrecision
     from evaluation.qaconv.scores import raw_scores
 
     count = 512 if options.device == "cuda" else 8
@@ -245,7 +246,8 @@ def check_qaconv(options: argparse.Namespace) -> Found:
     few = maps[:8]
     expected = raw_scores(few, few, head)
     found: Found = {}
-    for dtype, tolerance in (("float32", 2e-3), ("bfloat16", 1e-2)):
+    tolerances: dict[MapPrecision, float] = {"float32": 2e-3, "bfloat16": 1e-2}
+    for dtype, tolerance in tolerances.items():
         got = raw_scores(few, few, head, dtype=dtype, device=options.device)
         seconds = seconds_of(
             lambda d=dtype: raw_scores(maps, maps, head, dtype=d, device=options.device), options.device
@@ -296,7 +298,7 @@ def check_street(options: argparse.Namespace) -> Found:
         "seconds": seconds,
         "embedding_seconds": embedding_seconds,
         "last_record": {name: value for name, value in last.items() if isinstance(value, (int, float))},
-        "every_tenth": [
+        "course": [
             {name: one[name] for name in names if name in one} for one in records[:: max(1, len(records) // 10)]
         ],
         "passed": scores["mAP"] > first["mAP"],

@@ -1,6 +1,7 @@
 """A model that was loaded, as evaluation wants it: images of any size in, features and feature maps out."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +17,8 @@ from pretrain.models.matching import MatchingBranch
 
 BATCH = 128
 """Images that are embedded at once."""
+RESIZING_THREADS = 4
+"""Keep a GPU busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,9 @@ class BackboneEmbedder:
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed RGB images uint8 [h, w, 3] of any size to float32 [N, D] with unit norm."""
-        parts = [np.zeros((0, self.config.length), dtype=np.float32)]
-        for pixels in self._batches(images):
-            with torch.inference_mode():
-                parts.append(self.encoder(pixels.to(self._device)).cpu().numpy())
-        return np.concatenate(parts)
+        with torch.inference_mode():
+            parts = [self.encoder(pixels.to(self._device, non_blocking=True)) for pixels in self._batches(images)]
+            return torch.cat([torch.zeros(0, self.config.length), *(part.cpu() for part in parts)]).numpy()
 
     def embed_with_maps(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embed images, and return their feature maps too, float32 [N, height * width, channels]."""
@@ -76,11 +77,19 @@ class BackboneEmbedder:
             return embedding, self.matching(found)
 
     def _batches(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[Tensor]:
-        """Yield the images at the model's input size, uint8 [B, 3, H, W]."""
-        size = (self.config.width, self.config.height)
-        for start in range(0, len(images), BATCH):
-            batch = [
-                cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.shape[0] > size[1] else cv2.INTER_LINEAR)
-                for image in images[start : start + BATCH]
-            ]
-            yield torch.from_numpy(np.stack(batch).astype(np.uint8)).permute(0, 3, 1, 2)
+        """Yield the images at the model's input size, uint8 [B, 3, H, W]; while a GPU embeds some, others are made."""
+        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        if self._device.type == "cpu" or len(parts) < 2:
+            yield from map(self._pixels, parts)
+            return
+        with ThreadPoolExecutor(min(len(parts), RESIZING_THREADS)) as pool:
+            yield from pool.map(self._pixels, parts)
+
+    def _pixels(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        width, height = self.config.width, self.config.height
+        pixels = np.empty((len(images), height, width, 3), np.uint8)
+        for row, image in enumerate(images):
+            interpolation = cv2.INTER_AREA if image.shape[0] > height else cv2.INTER_LINEAR
+            cv2.resize(image, (width, height), dst=pixels[row], interpolation=interpolation)
+        found = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        return found if self._device.type == "cpu" else found.pin_memory()

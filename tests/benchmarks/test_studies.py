@@ -18,7 +18,7 @@ from cluster.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 NEEDS_DATA = {"real-video"}
-SAVED = [path for path in sorted(results_file.FOLDER.glob("*.json")) if path.stem != "speed"]
+SAVED = [path for path in sorted(results_file.FOLDER.glob("*.json")) if results_file.read(str(path))["kind"] == "study"]
 
 
 def make(name: str, **options):
