@@ -1,4 +1,4 @@
-"""``python -m benchmarks.speed.gpu_saved NAME FILE...``: keep what was printed on a GPU machine by `gpu_rows`, `gpu_checks`.
+"""``python -m benchmarks.speed.gpu_saved NAME FILE...``: keep what `gpu_rows` and `gpu_checks` printed on a machine.
 
 The files are of one machine; they become ``benchmarks/results/NAME.json``.
 """
