@@ -28,14 +28,14 @@ def fitted(location: str, found: Mapping[str, Tensor], encoder: Encoder, archite
     Raises:
         InputError: If a tensor of the backbone is not there or has another shape, or there are several backbones.
     """
-    wanted = encoder.backbone.state_dict()
+    # Whole numbers count batches, or are indices that follow from the input size: nothing of a file is taken there.
+    wanted = {name: tensor for name, tensor in encoder.backbone.state_dict().items() if tensor.is_floating_point()}
     prefix = _prefix(location, found, wanted)
     here = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name.startswith(prefix)}
     here = resampled(_with_new_names(here), encoder.backbone)
     taken = {name: here[name] for name in wanted if name in here}
-    # Counters of batches are absent from files of older PyTorch versions; nothing reads them. A pooling exponent is
-    # absent from whatever was not trained with one.
-    missing = [name for name in wanted if name not in taken and not name.endswith(("num_batches_tracked", "avgpool.p"))]
+    # A pooling exponent is absent from whatever was not trained with one.
+    missing = [name for name in wanted if name not in taken and not name.endswith("avgpool.p")]
     if missing:
         raise InputError(
             f"{location} holds {len(taken)} of the {len(wanted)} tensors of {architecture}; the first that is "
@@ -130,6 +130,7 @@ def _heads(found: Mapping[str, Tensor], prefix: str, encoder: Encoder) -> dict[s
     taken: dict[str, Tensor] = {}
     for layer, names in HEADS.items():
         wanted = encoder.get_submodule(layer).state_dict()
+        wanted = {name: tensor for name, tensor in wanted.items() if tensor.is_floating_point()}
         for place in [before + name for before in (parent, prefix) for name in names]:
             here = {name: found.get(f"{place}.{name}") for name in wanted}
             whole = {name: tensor for name, tensor in here.items() if tensor is not None}

@@ -1,9 +1,11 @@
 """Weights as others save them: files of tensors, and what torchvision and timm download by name."""
 
+import argparse
 import io
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torchvision
 from safetensors import SafetensorError
@@ -19,6 +21,18 @@ TENSORS, PICKLES = (".safetensors",), (".pth", ".pt", ".bin", ".tar")
 TORCHVISION, TIMM = "torchvision:", "timm:"
 WRAPPERS = ("state_dict", "model", "teacher", "student", "net")
 """Under what a checkpoint keeps a network's tensors, beside those of its optimiser; the first that is there counts."""
+
+
+NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+"""NumPy's types of numbers, which training programs keep beside a network: the best mAP, the epoch."""
+HARMLESS: list[Any] = [
+    argparse.Namespace,  # the options of a training, beside DINO's, MAE's and DeiT's networks
+    np.dtype,
+    *(type(np.dtype(name)) for name in NUMBERS),
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),  # as NumPy 1 wrote it
+    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+]
+"""What a pickle may hold besides tensors and Python's own values: making it runs nothing of the file's."""
 
 
 def is_download(location: str) -> bool:
@@ -41,8 +55,8 @@ def read_weights(location: str, config: ModelConfig) -> dict[str, Tensor]:
         config: Whose architecture a library is asked for.
 
     Raises:
-        InputError: If there are no such weights, the file is damaged or has other things than tensors in it, or the
-            download fails.
+        InputError: If there are no such weights, the file is damaged or has things in it whose making would run code,
+            or the download fails.
     """
     if location.startswith(TORCHVISION):
         return _from_torchvision(location, config)
@@ -52,12 +66,13 @@ def read_weights(location: str, config: ModelConfig) -> dict[str, Tensor]:
         data = storage.read_bytes(storage.resolve(location))
         if location.endswith(TENSORS):
             return load(data)
-        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{location}: no usable safetensors or PyTorch file ({error}); check the path") from error
     except Exception as error:  # of torn bytes the unpickler says anything
         raise InputError(
-            f"{location}: damaged, or a pickle with more than tensors in it, which is never run "
+            f"{location}: damaged, or a pickle with more than values in it, which is never run "
             f"({_reason(error)}); save the network's state_dict() alone, where the file is from"
         ) from error
     return _tensors(found)

@@ -44,6 +44,23 @@ def test_a_prefix_of_all_names_is_found(encoder, prefix):
     assert all(torch.equal(found[f"backbone.{name}"], value) for name, value in backbone().items())
 
 
+@pytest.mark.parametrize("value", [torch.zeros(1), torch.tensor([3]), torch.zeros(2, 2), torch.tensor(7)])
+def test_counters_that_nobody_reads_may_have_any_shape_and_are_not_taken(encoder, value):
+    counters = {name: value for name in trained(7) if name.endswith("num_batches_tracked")}
+    assert counters
+    found = fitted("f", backbone() | counters | {"neck.num_batches_tracked": value}, encoder, "resnet18")
+    assert found.keys() == {f"backbone.{name}" for name in backbone()}
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50_ibn_a", "swin_b", "vit_s"])
+def test_only_numbers_with_a_point_are_weights(architecture):
+    """So the rule that leaves the others out loses nothing that was learned."""
+    encoder = on_meta(architecture, 224, 224)
+    learned = {name for name, _ in encoder.backbone.named_parameters()}
+    whole = {name for name, tensor in encoder.backbone.state_dict().items() if not tensor.is_floating_point()}
+    assert not learned & whole
+
+
 def test_the_running_mean_of_moco_is_left_alone(encoder):
     both = backbone("module.encoder_k.", seed=8) | backbone("module.encoder_q.")
     found = fitted("f", both, encoder, "resnet18")

@@ -1,15 +1,28 @@
 """Weights as others save them: pickles of tensors, wrappers around them, and downloads that lie in a cache."""
 
+import argparse
 import functools
+import io
+import pickle
 import re
+import zipfile
 
+import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
 
 from pretrain.models.config import ModelConfig
-from pretrain.models.weight_files import from_timm, is_download, is_weights, read_weights, renormalised
+from pretrain.models.weight_files import (
+    HARMLESS,
+    NUMBERS,
+    from_timm,
+    is_download,
+    is_weights,
+    read_weights,
+    renormalised,
+)
 
 RESNET = ModelConfig(architecture="resnet18", height=64, width=32)
 TENSORS = {"a.weight": torch.arange(3.0), "a.bias": torch.ones(2, 2)}
@@ -38,6 +51,50 @@ def test_pickles_of_tensors_are_read_with_or_without_a_wrapper(tmp_path, ending,
     assert all(torch.equal(found[name], value) for name, value in TENSORS.items())
 
 
+BESIDE = {
+    "numbers": {name: np.ones(1, name)[0] for name in NUMBERS},
+    "options of a training": argparse.Namespace(lr=0.1, best=np.float64(0.87)),
+    "a dtype": np.dtype("float32"),
+}
+
+
+@pytest.mark.parametrize("value", BESIDE.values(), ids=BESIDE)
+def test_what_training_programs_keep_beside_a_network_is_no_reason_to_refuse_it(tmp_path, value):
+    torch.save({"model": TENSORS, "kept": value}, tmp_path / "weights.pth")
+    found = read(tmp_path / "weights.pth")
+    assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_numbers_are_read_under_the_names_of_numpy_1_and_2(tmp_path):
+    """A pickle of NumPy 1, made by exchanging the module's name, both of which have a length before them."""
+    kept = pickle.dumps({"model": {}, "best": np.float64(0.87)}, protocol=2)
+    new, old = b"cnumpy._core.multiarray", b"cnumpy.core.multiarray"
+    assert new in kept
+    for content in (kept, kept.replace(new, old)):
+        with torch.serialization.safe_globals(HARMLESS):
+            assert torch.load(io.BytesIO(_zipped(content)), weights_only=True)["best"] == 0.87
+
+
+def _zipped(content):
+    """A file of torch.save's around a pickle."""
+    stream = io.BytesIO()
+    torch.save({}, stream)
+    made = io.BytesIO()
+    with zipfile.ZipFile(stream) as source, zipfile.ZipFile(made, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, content if name.endswith("data.pkl") else source.read(name))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("name", ["os.system", "builtins.eval", "numpy.load", "argparse.FileType"])
+def test_what_is_harmless_lets_nothing_else_in(tmp_path, name):
+    module, _, attribute = name.rpartition(".")
+    content = f"c{module}\n{attribute}\n(Vtrue\ntR.".encode()
+    (tmp_path / "evil.pth").write_bytes(_zipped(content))
+    with pytest.raises(ValueError, match=r"evil\.pth: .*never run"):
+        read(tmp_path / "evil.pth")
+
+
 def test_a_pickle_that_would_run_code_is_refused_in_one_line(tmp_path):
     torch.save({"state_dict": TENSORS, "hook": functools.partial(print, "ran")}, tmp_path / "evil.pth")
     text = r"evil\.pth: .*never run \(.*functools\.partial.*state_dict\(\) alone"
@@ -49,7 +106,7 @@ def test_a_pickle_that_would_run_code_is_refused_in_one_line(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"torn", b"PK\x03\x04torn"])
 def test_a_damaged_pickle_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "torn.pth").write_bytes(content)
-    with pytest.raises(ValueError, match=r"torn\.pth: damaged, or a pickle with more than tensors") as error:
+    with pytest.raises(ValueError, match=r"torn\.pth: damaged, or a pickle with more than values") as error:
         read(tmp_path / "torn.pth")
     assert "\n" not in str(error.value)
 
