@@ -124,7 +124,7 @@ def differences(old: Any, new: Any, prefix: str = "") -> list[str]:
 
 
 def override(config: Config, changes: Mapping[str, Any], prefix: str = "") -> Config:
-    """Return a configuration with some fields changed, named by their path, such as ``loss.tau``.
+    """Return a configuration with some fields changed, named by their path, such as ``loss.temperature``.
 
     Args:
         config: A frozen dataclass, possibly with others inside.

@@ -48,7 +48,7 @@ def sweep_stages(
     Args:
         plan: The stages.
         over: What is tried, see `cluster.sweep.search_space.read_space`; names are those of `StageConfig`, such as
-            ``loss.tau``.
+            ``loss.temperature``.
         out: Where trials and results go.
         samples: Trials with drawn values.
         metric: By which trials are ordered.

@@ -106,7 +106,7 @@ def _run(where: str, epochs: int, arm: str, seed: int, place: Place) -> Numbers:
 
 def audit(clips: str, truth: str, embedder: Embedder) -> dict[str, Any]:
     """Audit clips with one embedding, one second apart."""
-    auditor = Auditor(embedder, read_truth(truth), interval=1.0, reliability="margin", tau_r=0.1)
+    auditor = Auditor(embedder, read_truth(truth), interval=1.0, reliability="margin", reliability_temperature=0.1)
     auditor.add_all(clips)
     return dataclasses.asdict(auditor.result())
 

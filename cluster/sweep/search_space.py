@@ -33,7 +33,7 @@ class Axis:
     """One setting of a sweep and where its values come from."""
 
     name: str
-    """Path of the setting, such as ``loss.tau``."""
+    """Path of the setting, such as ``loss.temperature``."""
     kind: Literal["list", "choice", "uniform", "loguniform", "randint"]
     """Every value of a list is tried; of the other kinds, values are drawn, each as probable as the others (evenly in
     the logarithm for ``loguniform``)."""
@@ -79,7 +79,7 @@ def read_space(texts: Sequence[str], file: str = "") -> list[Axis]:
             their logarithm; or ``NAME=loguniform(0.03,0.3)``, ``uniform(LOW,HIGH)``, ``randint(LOW,HIGH)`` (whole
             numbers below HIGH), ``choice(A,B,C)``.
         file: Location of a JSON or TOML file of more settings, nested or by their paths: a list of values, or one of
-            the texts above, as in ``{"loss.tau": "loguniform(0.03, 0.3)", "loss.beta": [0, 1, 2]}``.
+            the texts above, as in ``{"loss.temperature": "loguniform(0.03, 0.3)", "loss.beta": [0, 1, 2]}``.
 
     Raises:
         InputError: If a text is of no such form, a name comes twice, or the file cannot be read.
@@ -103,7 +103,7 @@ def read_space(texts: Sequence[str], file: str = "") -> list[Axis]:
 
 
 def with_spaces(config: Config, argv: list[str]) -> tuple[Config, list[str]]:
-    """Read ``--loss.tau loguniform(0.03,0.3)`` as ``--over loss.tau=loguniform(0.03,0.3)``.
+    """Read ``--loss.temperature loguniform(0.03,0.3)`` as ``--over loss.temperature=loguniform(0.03,0.3)``.
 
     Here and not by tyro: the option takes a number, and what is drawn from is none.
     """

@@ -156,7 +156,7 @@ def require_applied(asked: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Refuse a trial whose own checkpoint or configuration says that it ran with other settings.
 
     Args:
-        asked: Settings by path, such as ``loss.tau``; text is read as the kind of value that was found.
+        asked: Settings by path, such as ``loss.temperature``; text is read as the kind of value that was found.
         found: The configuration that the trial wrote, nested or by path.
 
     Raises:

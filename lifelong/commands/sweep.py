@@ -29,8 +29,8 @@ def sweep(
 
     Args:
         out: Where the trials and sweep.json go: a folder or an s3:// URL. A begun sweep goes on.
-        over: A setting and its values: loss.tau=0.02,0.05,0.1 or loss.tau=0.02:0.2 (drawn); several times. Or by its
-            name: --loss.tau 'loguniform(0.02,0.2)'.
+        over: A setting and its values: loss.temperature=0.02,0.05,0.1 or loss.temperature=0.02:0.2 (drawn); several
+            times. Or by its name: --loss.temperature 'loguniform(0.02,0.2)'.
         space: JSON or TOML file of more settings.
         samples: Trials with drawn values.
         metric: What is best after the last stage: mAP or rank1 with stored galleries, reindex_mAP with galleries

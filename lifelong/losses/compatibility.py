@@ -19,7 +19,7 @@ def cross_model_compatibility(
     identity_M: Tensor,
     stage_M: Tensor,
     *,
-    tau: float,
+    temperature: float,
     form: Literal["sep", "joint"] = "sep",
     per_stage_mean: bool = False,
     rivals: tuple[Tensor, Tensor] | None = None,
@@ -29,18 +29,19 @@ def cross_model_compatibility(
     >>> import torch, lifelong
     >>> new = torch.randn(4, 16, requires_grad=True)  # of the model that learns
     >>> bank, identity, stage = torch.randn(6, 16), torch.tensor([0, 0, 1, 1, 2, 2]), torch.ones(6, dtype=torch.long)
-    >>> loss = lifelong.cross_model_compatibility(new, torch.tensor([0, 1, 2, 2]), bank, identity, stage, tau=0.05)
+    >>> own = torch.tensor([0, 1, 2, 2])
+    >>> loss = lifelong.cross_model_compatibility(new, own, bank, identity, stage, temperature=0.05)
     >>> loss.backward()
 
     The definition, as a loop::
 
         for a in range(A):
-            s = [cos(anchor[a], bank[m]) / tau for m in range(M)]
+            s = [cos(anchor[a], bank[m]) / temperature for m in range(M)]
             positive = [m for m in range(M) if identity[m] == identity[a]]
             negative = [m for m in range(M) if identity[m] != identity[a]]
             if not positive:
                 continue
-            rival = [cos(anchor[a], rivals[e]) / tau for e in range(E) if identity[e] != identity[a]]  # where given
+            rival = [cos(anchor[a], rivals[e]) / temperature for e in range(E) if identity[e] != identity[a]]  # given
             terms = []
             for p in positive:
                 others = negative + ([p] if form == "sep" else positive)
@@ -57,7 +58,7 @@ def cross_model_compatibility(
         bank_MD: Frozen features, any norm; no gradient reaches them.
         identity_M: int64, row of the classifier; an identity belongs to one stage.
         stage_M: int64, which stage's model extracted each.
-        tau: Divides the cosine; unitless, > 0.
+        temperature: Divides the cosine; unitless, > 0.
         form: Whether each positive stands alone beside the negatives, or with the other positives.
         per_stage_mean: Whether stages count alike, however many anchors they have.
         rivals: Features [E, D] of the learning model and their identities [E], which stand among the negatives with
@@ -69,11 +70,11 @@ def cross_model_compatibility(
         Scalar, in nats; 0 with a gradient of 0 if the bank is empty or no anchor has a positive.
 
     Raises:
-        ValueError: If shapes differ, tau is not positive, or the form is unknown.
+        ValueError: If shapes differ, temperature is not positive, or the form is unknown.
     """
-    _check(anchor_AD, identity_A, bank_MD, identity_M, stage_M, tau, form)
+    _check(anchor_AD, identity_A, bank_MD, identity_M, stage_M, temperature, form)
     unit_AD = functional.normalize(anchor_AD, dim=1)
-    similarity_AM = unit_AD @ functional.normalize(bank_MD.detach(), dim=1).T / tau
+    similarity_AM = unit_AD @ functional.normalize(bank_MD.detach(), dim=1).T / temperature
     is_positive_AM = identity_A[:, None] == identity_M
     has_positive_A = is_positive_AM.any(dim=1)
     if not has_positive_A.any():
@@ -84,7 +85,7 @@ def cross_model_compatibility(
     negative_AN = similarity_AM.masked_fill(is_positive_AM, least)
     if rivals is not None:
         rival_ED, identity_E = rivals
-        similarity_AE = (unit_AD @ functional.normalize(rival_ED, dim=1).T / tau)[has_positive_A]
+        similarity_AE = (unit_AD @ functional.normalize(rival_ED, dim=1).T / temperature)[has_positive_A]
         is_own_AE = (identity_A[:, None] == identity_E)[has_positive_A]
         negative_AN = torch.cat([negative_AN, similarity_AE.masked_fill(is_own_AE, least)], dim=1)
     log_negative_A1 = negative_AN.logsumexp(dim=1, keepdim=True)
@@ -107,7 +108,13 @@ def previous_stage_only(stage_M: Tensor) -> Tensor:
 
 
 def _check(
-    anchor_AD: Tensor, identity_A: Tensor, bank_MD: Tensor, identity_M: Tensor, stage_M: Tensor, tau: float, form: str
+    anchor_AD: Tensor,
+    identity_A: Tensor,
+    bank_MD: Tensor,
+    identity_M: Tensor,
+    stage_M: Tensor,
+    temperature: float,
+    form: str,
 ) -> None:
     if anchor_AD.shape[1] != bank_MD.shape[1]:
         raise ValueError(
@@ -118,5 +125,5 @@ def _check(
             f"{len(anchor_AD)} anchors and {len(bank_MD)} features need as many identities and stages, got "
             f"{list(identity_A.shape)}, {list(identity_M.shape)} and {list(stage_M.shape)}"
         )
-    if tau <= 0 or form not in ("sep", "joint"):
-        raise ValueError(f"tau must be > 0 and form sep or joint, got {tau} and {form!r}")
+    if temperature <= 0 or form not in ("sep", "joint"):
+        raise ValueError(f"temperature must be > 0 and form sep or joint, got {temperature} and {form!r}")

@@ -48,12 +48,12 @@ def logit_distillation(new_BC: Tensor, old_BC: Tensor, *, temperature: float) ->
     return temperature**2 * functional.kl_div(new_log_BC, old_log_BC, log_target=True, reduction="batchmean")
 
 
-def relation_distillation(new_BD: Tensor, old_BD: Tensor, *, tau: float) -> Tensor:
+def relation_distillation(new_BD: Tensor, old_BD: Tensor, *, temperature: float) -> Tensor:
     """Divergence of who resembles whom in a batch (the affinity form of LSTKC; Xu et al., AAAI 2024).
 
     >>> import torch, lifelong
     >>> features = torch.randn(4, 16)
-    >>> lifelong.relation_distillation(features, 3 * features, tau=0.1).abs() < 1e-5  # relations are of directions
+    >>> lifelong.relation_distillation(features, 3 * features, temperature=0.1).abs() < 1e-5  # of directions
     tensor(True)
 
     LSTKC also rectifies the old affinities; this project's design does not, and leaves each image itself out.
@@ -61,8 +61,8 @@ def relation_distillation(new_BD: Tensor, old_BD: Tensor, *, tau: float) -> Tens
     The definition, as a loop::
 
         for b in range(B):
-            p_old = softmax([cos(old[b], old[j]) / tau for j in range(B) if j != b])
-            p_new = softmax([cos(new[b], new[j]) / tau for j in range(B) if j != b])
+            p_old = softmax([cos(old[b], old[j]) / temperature for j in range(B) if j != b])
+            p_new = softmax([cos(new[b], new[j]) / temperature for j in range(B) if j != b])
             loss[b] = sum(p_old * (log(p_old) - log(p_new)))
         return mean(loss)
 
@@ -72,25 +72,27 @@ def relation_distillation(new_BD: Tensor, old_BD: Tensor, *, tau: float) -> Tens
     Args:
         new_BD: Features of the learning model, any norm.
         old_BD: Features of the last model, any norm and size; no gradient reaches them.
-        tau: Divides the cosine; unitless, > 0.
+        temperature: Divides the cosine; unitless, > 0.
 
     Returns:
         Scalar, in nats, >= 0; 0 with a gradient of 0 for a single image.
 
     Raises:
-        ValueError: If the numbers of images differ, or tau is not positive.
+        ValueError: If the numbers of images differ, or temperature is not positive.
     """
-    if len(new_BD) != len(old_BD) or tau <= 0:
-        raise ValueError(f"both models need as many images, and tau > 0, got {len(new_BD)}, {len(old_BD)} and {tau}")
+    if len(new_BD) != len(old_BD) or temperature <= 0:
+        raise ValueError(
+            f"both models need as many images, and temperature > 0, got {len(new_BD)}, {len(old_BD)} and {temperature}"
+        )
     if len(new_BD) < 2:
         return (new_BD * 0).sum()
-    new_log, old_log = (_log_affinity(feature, tau) for feature in (new_BD, old_BD.detach()))
+    new_log, old_log = (_log_affinity(feature, temperature) for feature in (new_BD, old_BD.detach()))
     return functional.kl_div(new_log, old_log, log_target=True, reduction="batchmean")
 
 
-def _log_affinity(feature_BD: Tensor, tau: float) -> Tensor:
+def _log_affinity(feature_BD: Tensor, temperature: float) -> Tensor:
     """Return log-probabilities [B, B - 1] of each other image."""
     unit_BD = functional.normalize(feature_BD, dim=1)
     count = len(unit_BD)
     is_other_BB = ~torch.eye(count, dtype=torch.bool, device=unit_BD.device)
-    return (unit_BD @ unit_BD.T / tau)[is_other_BB].view(count, count - 1).log_softmax(dim=1)
+    return (unit_BD @ unit_BD.T / temperature)[is_other_BB].view(count, count - 1).log_softmax(dim=1)

@@ -92,7 +92,7 @@ class LossConfig:
     """Of the batch-hard triplet, Euclidean distance of unit vectors."""
     compatibility: float = 0.0
     """Weight of the cross-model compatibility loss; needs a memory."""
-    tau: float = 0.05
+    temperature: float = 0.05
     """Divides the cosine in the compatibility loss; unitless."""
     form: Literal["sep", "joint"] = "sep"
     """Whether each positive stands alone in its softmax (sep) or beside the other positives (joint)."""
@@ -121,7 +121,7 @@ class LossConfig:
     """Divides the logits in that."""
     relation_distillation: float = 0.0
     """Weight of agreeing with the last model on which images of a batch resemble each other."""
-    relation_tau: float = 0.1
+    relation_temperature: float = 0.1
     """Divides the cosines in that; unitless."""
     extra: tuple[str, ...] = ()
     """Terms from outside the tree with their weights: package.module:TERM=0.5, several apart by spaces."""
@@ -134,7 +134,7 @@ class LossConfig:
             require(getattr(self, name) >= 0, f"loss.{name}", ">= 0", getattr(self, name))
         for name in ("logit_distillation", "relation_distillation"):
             require(getattr(self, name) >= 0, f"loss.{name.replace('_', '-')}", ">= 0", getattr(self, name))
-        for name in ("scale", "tau", "distillation_temperature", "relation_tau"):
+        for name in ("scale", "temperature", "distillation_temperature", "relation_temperature"):
             require(getattr(self, name) > 0, f"loss.{name.replace('_', '-')}", "> 0", getattr(self, name))
         require(0 <= self.smoothing < 1, "loss.smoothing", "in [0, 1)", self.smoothing)
         require(self.num_parts >= 2, "loss.num-parts", ">= 2", self.num_parts)

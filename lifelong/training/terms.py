@@ -42,7 +42,7 @@ def compatibility(batch: BatchView) -> Tensor:
         bank.feature_MD,
         bank.label_M,
         bank.stage_M,
-        tau=config.tau,
+        temperature=config.temperature,
         form=config.form,
         per_stage_mean=config.per_stage_mean,
         rivals=(embedding_BD, batch.label_B) if config.rivals else None,
@@ -127,7 +127,7 @@ def relation_distillation(batch: BatchView) -> Tensor:
     """Agree with the last model on which images resemble each other."""
     assert batch.before is not None
     return distillation.relation_distillation(
-        batch.outputs.embedding_BD, batch.before.embedding_BD, tau=batch.config.relation_tau
+        batch.outputs.embedding_BD, batch.before.embedding_BD, temperature=batch.config.relation_temperature
     )
 
 

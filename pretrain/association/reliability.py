@@ -21,14 +21,14 @@ from pretrain.association.pairs import MatchedPairs
 from pretrain.models.precision import at_least_single
 
 
-def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, tau_r: float) -> Tensor:
+def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, temperature: float) -> Tensor:
     """Probability that both crops choose each other among all crops of the frame pair, unmatched ones included.
 
     The definition, as a loop::
 
         for p in range(P):
             i, j = row[p], column[p]
-            reliability[p] = softmax(similarity[i, :] / tau_r)[j] * softmax(similarity[:, j] / tau_r)[i]
+            reliability[p] = softmax(similarity[i, :] / temperature)[j] * softmax(similarity[:, j] / temperature)[i]
 
     It is 1 for a pair of frames with one crop each: it says nothing there.
 
@@ -36,14 +36,14 @@ def mutual_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
         similarity_NM: Cosine similarities of one frame pair.
         row_P: Matched rows.
         column_P: Matched columns.
-        tau_r: Temperature; unitless, > 0.
+        temperature: Unitless, > 0.
     """
-    logit_NM = at_least_single(similarity_NM.detach()) / tau_r
+    logit_NM = at_least_single(similarity_NM.detach()) / temperature
     log_probability_NM = logit_NM.log_softmax(dim=1) + logit_NM.log_softmax(dim=0)
     return log_probability_NM[row_P, column_P].exp()
 
 
-def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, tau_r: float) -> Tensor:
+def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *, temperature: float) -> Tensor:
     """Logistic function of the lead over the second-best candidate in the row or the column.
 
     The definition, as a loop::
@@ -51,13 +51,13 @@ def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
         for p in range(P):
             i, j = row[p], column[p]
             others = [similarity[i, k] for k != j] + [similarity[k, j] for k != i]
-            reliability[p] = sigmoid((similarity[i, j] - max(others)) / tau_r)    # 1 without any others
+            reliability[p] = sigmoid((similarity[i, j] - max(others)) / temperature)    # 1 without any others
 
     Args:
         similarity_NM: Cosine similarities of one frame pair.
         row_P: Matched rows.
         column_P: Matched columns.
-        tau_r: Temperature; unitless, > 0.
+        temperature: Unitless, > 0.
     """
     similarity_NM = at_least_single(similarity_NM.detach())
     own_P = similarity_NM[row_P, column_P]
@@ -65,7 +65,7 @@ def margin_reliability(similarity_NM: Tensor, row_P: Tensor, column_P: Tensor, *
     column_PN = similarity_NM[:, column_P].T.scatter(1, row_P[:, None], -torch.inf)
     # One column more, so that the maximum exists for a pair without any crops too.
     other_PK = functional.pad(torch.cat([row_PM, column_PN], dim=1), (0, 1), value=-torch.inf)
-    return torch.sigmoid((own_P - other_PK.amax(dim=1)) / tau_r)
+    return torch.sigmoid((own_P - other_PK.amax(dim=1)) / temperature)
 
 
 def similarity_reliability(similarity_P: Tensor) -> Tensor:
@@ -117,12 +117,12 @@ def mean_reliability(forward_P: Tensor, backward_P: Tensor) -> Tensor:
 
 def mutual(pairs: MatchedPairs) -> Tensor:
     """`mutual_reliability` of every frame pair."""
-    return pairs.by_frames(partial(mutual_reliability, tau_r=pairs.temperature))
+    return pairs.by_frames(partial(mutual_reliability, temperature=pairs.temperature))
 
 
 def margin(pairs: MatchedPairs) -> Tensor:
     """`margin_reliability` of every frame pair."""
-    return pairs.by_frames(partial(margin_reliability, tau_r=pairs.temperature))
+    return pairs.by_frames(partial(margin_reliability, temperature=pairs.temperature))
 
 
 def sim(pairs: MatchedPairs) -> Tensor:

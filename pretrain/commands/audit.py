@@ -26,7 +26,7 @@ def audit(
     model: str = "",
     interval: float = 1.0,
     reliability: Annotated[str, tyro.conf.arg(metavar=metavar(RELIABILITIES.within(GIVEN)))] = "margin",
-    tau_r: float = 0.1,
+    reliability_temperature: float = 0.1,
     sheet: str = "",
 ) -> None:
     """Measure mined pairs against true identities: precision, recall, and what the reliability is worth.
@@ -37,7 +37,7 @@ def audit(
         model: The model directory that does the matching; without it, a colour histogram does.
         interval: Time between the two frames of a pair, seconds.
         reliability: The estimate whose AUROC is measured.
-        tau_r: Its temperature.
+        reliability_temperature: Its temperature.
         sheet: Picture of the most and least reliable pairs; by default audit.jpg inside the clips directory.
     """
     clips = storage.resolve(clips)
@@ -45,7 +45,9 @@ def audit(
     require_clips(clips)
     embedder: Embedder = load_embedder(model) if model else HistogramEmbedder()
     boxes = read_truth(storage.resolve(truth))
-    auditor = Auditor(embedder, boxes, interval=interval, reliability=reliability, tau_r=tau_r)
+    auditor = Auditor(
+        embedder, boxes, interval=interval, reliability=reliability, reliability_temperature=reliability_temperature
+    )
     with progress_bar() as bar:
         task = bar.add_task("matching", total=None, note="")
         auditor.add_all(clips, on_progress=lambda done, total: bar.update(task, completed=done, total=total))

@@ -24,8 +24,8 @@ def sweep(
 ) -> None:
     """Try settings on Ray Tune: each trial trains in one process and is judged on held-out clips.
 
-    What is tried: --over loss.beta=0,1,2 --over loss.tau=0.03:0.3, or --loss.tau 'loguniform(0.03,0.3)', or a file. The
-    same command again runs what is missing.
+    What is tried: --over loss.beta=0,1,2 --over loss.temperature=0.03:0.3, or --loss.temperature
+    'loguniform(0.03,0.3)', or a file. The same command again runs what is missing.
 
     Args:
         clips: A clips directory that python -m pretrain prepare has made.

@@ -147,7 +147,13 @@ def _audit(name: str, out: str, clips: str, street: str) -> Auditor:
     embedder = HistogramEmbedder() if name == "histogram" else load_embedder(f"{out}/models/{name}")
     loss = isr_tiny().loss
     kind = loss.reliability if loss.reliability in RELIABILITIES.within(GIVEN) else "margin"
-    auditor = Auditor(embedder, read_truth(f"{street}/truth.csv"), interval=1.0, reliability=kind, tau_r=loss.tau_r)
+    auditor = Auditor(
+        embedder,
+        read_truth(f"{street}/truth.csv"),
+        interval=1.0,
+        reliability=kind,
+        reliability_temperature=loss.reliability_temperature,
+    )
     auditor.add_all(clips)
     return auditor
 

@@ -15,7 +15,7 @@ class LossConfig:
     kind: Annotated[str, LOSSES] = "contrastive"
     """contrastive: matched pairs against negatives. cycle: CycAs's association loss, which matches nothing; a baseline.
     All other settings of the loss are of the first."""
-    tau: float = 0.1
+    temperature: float = 0.1
     """Divides the cosine in the loss; unitless."""
     reliability: Annotated[str, RELIABILITIES] = "track"
     """How a matched pair's reliability in [0, 1] is estimated. `track` asks whether a chain of overlapping boxes joins
@@ -26,7 +26,7 @@ class LossConfig:
     beta_warmup_steps: int = 0
     """Steps with beta 0 at the start. Needed by all but `track`: a weighting from random features locks on to the few
     easiest pairs."""
-    tau_r: float = 0.1
+    reliability_temperature: float = 0.1
     """Temperature inside the `mutual` and `margin` reliabilities; unitless."""
     normalisation: Literal["self", "mean"] = "self"
     """self: divide by the sum of weights. mean: divide by the number of pairs."""
@@ -46,8 +46,8 @@ class LossConfig:
         """Refuse values that cannot work."""
         LOSSES.require(self.kind, "loss.kind")
         RELIABILITIES.require(self.reliability, "loss.reliability")
-        require(self.tau > 0, "loss.tau", "> 0", self.tau)
-        require(self.tau_r > 0, "loss.tau-r", "> 0", self.tau_r)
+        require(self.temperature > 0, "loss.temperature", "> 0", self.temperature)
+        require(self.reliability_temperature > 0, "loss.reliability-temperature", "> 0", self.reliability_temperature)
         require(self.beta >= 0, "loss.beta", ">= 0", self.beta)
         require(self.beta_warmup_steps >= 0, "loss.beta-warmup-steps", ">= 0", self.beta_warmup_steps)
         if self.same_video_gap_seconds is not None:

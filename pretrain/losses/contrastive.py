@@ -91,26 +91,26 @@ def mask_close_in_pair(
     return mask_PG & ~close_PG
 
 
-def log_probability(similarity_PG: Tensor, mask_PG: Tensor, *, offset: int, tau: float) -> Tensor:
+def log_probability(similarity_PG: Tensor, mask_PG: Tensor, *, offset: int, temperature: float) -> Tensor:
     """Log-probability of each pair's own partner among its candidates (InfoNCE; van den Oord et al., 2018, eq. 4).
 
     The definition, as a loop::
 
         for p in range(P):
-            candidates = [similarity[p, g] / tau for g in range(G) if mask[p, g]]
-            result[p] = similarity[p, offset + p] / tau - log(sum(exp(c) for c in candidates))
+            candidates = [similarity[p, g] / temperature for g in range(G) if mask[p, g]]
+            result[p] = similarity[p, offset + p] / temperature - log(sum(exp(c) for c in candidates))
 
     Args:
         similarity_PG: Cosine similarities.
         mask_PG: bool, candidates; the own partner must be one.
         offset: Column of the first row's partner.
-        tau: Divides the cosine; unitless, > 0.
+        temperature: Divides the cosine; unitless, > 0.
 
     Returns:
         [P], <= 0, in nats.
     """
     precise = torch.promote_types(similarity_PG.dtype, torch.float32)
-    logit_PG = (similarity_PG.to(precise) / tau).masked_fill(~mask_PG, -torch.inf)
+    logit_PG = (similarity_PG.to(precise) / temperature).masked_fill(~mask_PG, -torch.inf)
     own_P = torch.arange(len(logit_PG), device=logit_PG.device)
     return logit_PG.log_softmax(dim=1)[own_P, own_P + offset]
 
@@ -126,7 +126,7 @@ def pair_log_probabilities(
     video_G: Tensor,
     *,
     offset: int,
-    tau: float,
+    temperature: float,
     mask_same_pair_cross: float | None = None,
     other_videos: bool = True,
     far_PG: Tensor | None = None,
@@ -143,7 +143,7 @@ def pair_log_probabilities(
         video_P: Video of each row.
         video_G: The same for the gathered rows.
         offset: Where this process's rows begin among the gathered.
-        tau: Divides the cosine; unitless, > 0.
+        temperature: Divides the cosine; unitless, > 0.
         mask_same_pair_cross: Margin of `mask_close_in_pair`; None keeps all in-pair negatives.
         other_videos: See `candidate_mask`.
         far_PG: See `candidate_mask`.
@@ -152,10 +152,10 @@ def pair_log_probabilities(
         Two tensors [P].
 
     Raises:
-        ValueError: If `tau` is not positive or the embedding sizes differ.
+        ValueError: If `temperature` is not positive or the embedding sizes differ.
     """
-    if tau <= 0:
-        raise ValueError(f"tau must be > 0, got {tau}")
+    if temperature <= 0:
+        raise ValueError(f"temperature must be > 0, got {temperature}")
     if x_PD.shape != y_PD.shape or x_GD.shape != y_GD.shape or x_PD.shape[1:] != x_GD.shape[1:]:
         raise ValueError(
             f"x {tuple(x_PD.shape)} and y {tuple(y_PD.shape)} must agree, and so must gathered x {tuple(x_GD.shape)} "
@@ -170,7 +170,7 @@ def pair_log_probabilities(
             used_PG = mask_close_in_pair(
                 mask_PG, similarity_PG, pair_P, pair_G, offset=offset, margin=mask_same_pair_cross
             )
-        result.append(log_probability(similarity_PG, used_PG, offset=offset, tau=tau))
+        result.append(log_probability(similarity_PG, used_PG, offset=offset, temperature=temperature))
     return result[0], result[1]
 
 

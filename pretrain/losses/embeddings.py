@@ -44,8 +44,8 @@ def isr_loss(
 
         pairs = [(i, j) for f in range(F) for i, j in match(judged_x[f] @ judged_y[f].T)]
         for i, j in pairs:
-            forward = log_softmax([cos(x[i], y[g]) / tau for g in candidates of i])[j]
-            backward = log_softmax([cos(x[g], y[j]) / tau for g in candidates of j])[i]
+            forward = log_softmax([cos(x[i], y[g]) / temperature for g in candidates of i])[j]
+            backward = log_softmax([cos(x[g], y[j]) / temperature for g in candidates of j])[i]
             loss[i, j] = -(forward + backward) / 2
         return sum(reliability ** beta * loss) / sum(reliability ** beta)
 
@@ -63,7 +63,7 @@ def isr_loss(
             embeddings alone; `track`, the default of training, needs `followed`.
         followed: int64 [N] and [M], see `pretrain.association.reliability.track_reliability`.
         seconds: float64 [F], when each pair was seen in its video; needed with `same_video_gap_seconds` alone.
-        options: Further fields of `pretrain.losses.config.LossConfig`, such as ``tau=0.1`` or ``beta=1.0``.
+        options: Further fields of `pretrain.losses.config.LossConfig`, such as ``temperature=0.1`` or ``beta=1.0``.
 
     Returns:
         Scalar, nats; 0 with gradient where nobody is matched.

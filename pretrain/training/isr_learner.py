@@ -25,7 +25,7 @@ from pretrain.training.learner import Learner, require_finite
 from pretrain.training.optimizer import make_optimizer
 from pretrain.training.schedules import beta_after_warmup, warmup_cosine
 
-REMEDY = "Lower optimizer.learning-rate or raise loss.tau"
+REMEDY = "Lower optimizer.learning-rate or raise loss.temperature"
 
 
 class IsrLearner(Learner):

@@ -96,7 +96,7 @@ class Auditor:
         *,
         interval: float,
         reliability: str,
-        tau_r: float,
+        reliability_temperature: float,
     ) -> None:
         """Set up.
 
@@ -105,7 +105,7 @@ class Auditor:
             truth: From `read_truth`.
             interval: Wanted time between the two frames, seconds.
             reliability: The estimate whose AUROC is measured.
-            tau_r: Its temperature, where it has one.
+            reliability_temperature: Its temperature, where it has one.
 
         Raises:
             InputError: If the interval is not positive, or the reliability needs the probabilities of a loss.
@@ -114,7 +114,7 @@ class Auditor:
             raise InputError(f"--interval must be > 0 seconds, got {interval}")
         require_given(reliability, GIVEN, "--reliability")
         self.embedder, self.truth = embedder, truth
-        self.interval, self.reliability, self.tau_r = interval, reliability, tau_r
+        self.interval, self.reliability, self.reliability_temperature = interval, reliability, reliability_temperature
         self._right: list[bool] = []
         self._reliability: list[float] = []
         self._best: list[AuditedPair] = []
@@ -183,7 +183,7 @@ class Auditor:
             x_counts=[len(x_ND)],
             y_counts=[len(y_MD)],
             matches=matches,
-            temperature=self.tau_r,
+            temperature=self.reliability_temperature,
             followed=followed,
             is_right_P=torch.from_numpy(is_right_P),
         )

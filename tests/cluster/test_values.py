@@ -150,7 +150,7 @@ def test_what_is_required_is_named_with_its_rule_and_its_value():
 
 @dataclasses.dataclass(frozen=True)
 class Inner:
-    tau: float = 0.1
+    temperature: float = 0.1
     kind: Literal["sep", "joint"] = "sep"
 
 
@@ -163,17 +163,17 @@ class Outer:
 
 
 def test_settings_are_changed_by_their_path():
-    changed = override(Outer(), {"inner.tau": "0.2", "inner.kind": "joint", "count": "4", "is-on": "true"})
+    changed = override(Outer(), {"inner.temperature": "0.2", "inner.kind": "joint", "count": "4", "is-on": "true"})
     assert changed == Outer(count=4, is_on=True, inner=Inner(0.2, "joint"))
-    assert override(Outer(), {"inner.tau": 0.3, "limit": "2.5"}) == Outer(limit=2.5, inner=Inner(0.3))
+    assert override(Outer(), {"inner.temperature": 0.3, "limit": "2.5"}) == Outer(limit=2.5, inner=Inner(0.3))
     assert override(Outer(), {}) == Outer()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inner.tua": "1"}, "there is no setting 'inner.tua'; perhaps you meant inner.tau"),
-        ({"innr.tau": "1"}, "there is no setting 'innr.tau'; perhaps you meant inner.tau"),
+        ({"inner.temprature": "1"}, "there is no setting 'inner.temprature'; perhaps you meant inner.temperature"),
+        ({"innr.temperature": "1"}, "there is no setting 'innr.temperature'; perhaps you meant inner.temperature"),
         ({"inner": "1"}, "there is no setting 'inner'"),
         ({"count.x": "1"}, "there is no setting 'count.x'"),
         ({"count": "many"}, "count must be of kind int, got 'many'"),

@@ -12,8 +12,8 @@ from tests.lifelong.runs.runs import plan_of, write_domains
 
 def test_settings_reach_every_stage():
     plan = plan_of(Path("/data"), "north", "south")
-    changed = with_settings(plan, {"loss.tau": "0.2", "memory.strategy": "random"})
-    assert [stage.config.loss.tau for stage in changed.stages] == [0.2, 0.2]
+    changed = with_settings(plan, {"loss.temperature": "0.2", "memory.strategy": "random"})
+    assert [stage.config.loss.temperature for stage in changed.stages] == [0.2, 0.2]
     assert [stage.config.memory.strategy for stage in changed.stages] == ["random", "random"]
     assert changed.stages[0].config.loss.compatibility == plan.stages[0].config.loss.compatibility
 
@@ -21,9 +21,9 @@ def test_settings_reach_every_stage():
 @pytest.mark.parametrize(
     ("over", "message"),
     [
-        (["loss.tua=0.1"], "there is no setting 'loss.tua'; perhaps you meant loss.tau"),
-        (["loss.tau=0.1,0"], "loss.tau must be > 0, got 0"),
-        (["loss.tau=warm"], "loss.tau must be of kind float, got 'warm'"),
+        (["loss.tua=0.1"], "there is no setting 'loss.tua'; perhaps you meant loss.temperature"),
+        (["loss.temperature=0.1,0"], "loss.temperature must be > 0, got 0"),
+        (["loss.temperature=warm"], "loss.temperature must be of kind float, got 'warm'"),
         ([], "name --over"),
     ],
 )
@@ -44,7 +44,7 @@ def test_constants_of_episodes_and_parts_can_be_tried():
 def test_only_what_matches_is_ordered_by_matching(tmp_path):
     plan = plan_of(Path("/data"), "north")
     with pytest.raises(ValueError, match=r"--metric matching_mAP needs a weight of loss.matching"):
-        sweep_stages(plan, ["loss.tau=0.1"], str(tmp_path / "sweep"), samples=1, metric="matching_mAP")
+        sweep_stages(plan, ["loss.temperature=0.1"], str(tmp_path / "sweep"), samples=1, metric="matching_mAP")
 
 
 def test_a_trial_of_matching_says_how_well_it_matches(tmp_path):

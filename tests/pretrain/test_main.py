@@ -73,8 +73,14 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ),
         ("prepare --crops {0}/absent.csv --out {0}/new", ["absent.csv does not exist; --crops takes a CSV"]),
         ("train isr-tinny --clips {0}/clips --out {0}/new", ["unknown recipe 'isr-tinny'; did you mean isr-tiny?"]),
-        ("train isr-tiny --clips {0}/clips --out {0}/new --loss.tau 0", ["loss.tau must be > 0, got 0.0"]),
-        ("train isr-tiny --clips {0}/clips --out {0}/new --loss.tua 1", ["--loss.tua", "perhaps you meant --loss.tau"]),
+        (
+            "train isr-tiny --clips {0}/clips --out {0}/new --loss.temperature 0",
+            ["loss.temperature must be > 0, got 0.0"],
+        ),
+        (
+            "train isr-tiny --clips {0}/clips --out {0}/new --loss.temprature 1",
+            ["--loss.temprature", "perhaps you meant --loss.temperature"],
+        ),
         ("train isr-tiny --clips {0}/clips --out {0}/new --workers 33", ["batch-pairs must be >= workers=33"]),
         ("train isr-tiny --out {0}/new", ["--clips"]),
         (
@@ -104,12 +110,13 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ("street --out {0}/new --processes 0", ["processes must be >= 1, got 0"]),
         ("sweep isr-tiny --clips {0}/clips --out {0}/new", ["a sweep needs 1 to 10,000 trials, got 0: name --over"]),
         (
-            "sweep isr-tiny --clips {0}/clips --out {0}/new --loss.tau loguniform(0.3,0.03)",
-            ["loss.tau needs LOW < HIGH, got loguniform(0.3, 0.03)"],
+            "sweep isr-tiny --clips {0}/clips --out {0}/new --loss.temperature loguniform(0.3,0.03)",
+            ["loss.temperature needs LOW < HIGH, got loguniform(0.3, 0.03)"],
         ),
         (
-            "sweep isr-tiny --clips {0}/clips --out {0}/new --over loss.tua=1,2 --heldout-share 0.5 --gap-seconds 0",
-            ["there is no setting 'loss.tua'; perhaps you meant loss.tau"],
+            "sweep isr-tiny --clips {0}/clips --out {0}/new --over loss.temprature=1,2 --heldout-share 0.5 "
+            "--gap-seconds 0",
+            ["there is no setting 'loss.temprature'; perhaps you meant loss.temperature"],
         ),
         (
             "sweep isr-tiny --clips {0}/clips --out {0}/new --heldout-share 2",

@@ -41,6 +41,6 @@ def test_an_unknown_recipe_gets_a_suggestion():
 
 def test_what_a_run_changes_of_its_recipe_is_told_and_nothing_else():
     assert changes(isr_tiny()) == []
-    changed = replace(isr_tiny(), seed=3, loss=replace(isr_tiny().loss, tau=0.2))
-    assert changes(changed) == ["seed: 0 -> 3", "loss.tau: 0.1 -> 0.2"]
+    changed = replace(isr_tiny(), seed=3, loss=replace(isr_tiny().loss, temperature=0.2))
+    assert changes(changed) == ["seed: 0 -> 3", "loss.temperature: 0.1 -> 0.2"]
     assert changes(replace(changed, recipe="my-own")) == [], "there is nothing to compare with"

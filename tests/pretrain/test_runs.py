@@ -138,9 +138,9 @@ def test_a_run_that_only_lost_its_last_mark_finishes_without_a_step(finished: tu
 def test_another_run_in_the_same_directory_is_refused(finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path):
     out, _ = finished
     with pytest.raises(
-        ValueError, match=r"other settings \(config.seed: 0 -> 1; config.loss.tau: 0.1 -> 0.2\); go on with"
+        ValueError, match=r"other settings \(config.seed: 0 -> 1; config.loss.temperature: 0.1 -> 0.2\); go on with"
     ):
-        train(replace(CONFIG, seed=1, loss=replace(CONFIG.loss, tau=0.2)), clips, out)
+        train(replace(CONFIG, seed=1, loss=replace(CONFIG.loss, temperature=0.2)), clips, out)
     others = str(write_clips_directory(tmp_path / "others", clips=4))
     with pytest.raises(ValueError, match=r"clips: .* -> .*others; num_clips: 12 -> 8"):
         train(CONFIG, others, out)

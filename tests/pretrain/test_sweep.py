@@ -70,22 +70,22 @@ def test_every_encoder_is_judged_on_the_same_pairs(clips: str):
 
 def test_a_trial_reports_as_often_as_asked_and_its_checkpoint_holds_its_settings(clips: str, tmp_path: Path):
     tell, said = reporter(tmp_path / "trial")
-    found = Trial(CONFIG, clips, JUDGING)({"loss.tau": "0.2", "loss.beta": 0.5}, tell)
+    found = Trial(CONFIG, clips, JUDGING)({"loss.temperature": "0.2", "loss.beta": 0.5}, tell)
     steps = [entry["at"] for entry in said]
     assert len(steps) >= 2
     assert found[LABEL_FREE] == said[-1]["metrics"][LABEL_FREE]
     checkpoint = newest(str(tmp_path / "trial"))
     assert checkpoint is not None
     config, state = read_state(checkpoint, PretrainConfig)
-    assert (config.loss.tau, config.loss.beta, state["step"]) == (0.2, 0.5, steps[-1])
+    assert (config.loss.temperature, config.loss.beta, state["step"]) == (0.2, 0.5, steps[-1])
 
 
 def test_a_trial_that_ran_with_other_settings_is_an_error(clips: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrain.sweep, "override", lambda config, settings: config)
     with pytest.raises(
-        ValueError, match=r"asked for loss.tau=0.2, the checkpoint of the trial has 0.1: the sweep does"
+        ValueError, match=r"asked for loss.temperature=0.2, the checkpoint of the trial has 0.1: the sweep does"
     ):
-        Trial(CONFIG, clips, JUDGING)({"loss.tau": "0.2"}, reporter(tmp_path / "trial")[0])
+        Trial(CONFIG, clips, JUDGING)({"loss.temperature": "0.2"}, reporter(tmp_path / "trial")[0])
 
 
 def test_a_labelled_dataset_can_decide(tmp_path: Path):

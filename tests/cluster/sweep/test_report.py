@@ -10,7 +10,7 @@ from cluster.sweep.report import log_ticks, response_chart, response_figure, to_
 from cluster.sweep.search_space import Axis, draw_trials, read_space
 from cluster.sweep.trials import new_record, ordered
 
-SPACE = read_space(["loss.tau=0.03:0.3", "head=linear,none", "depth=randint(1,9)", "drop=uniform(0,0.5)"])
+SPACE = read_space(["loss.temperature=0.03:0.3", "head=linear,none", "depth=randint(1,9)", "drop=uniform(0,0.5)"])
 
 
 def found_of(space, *, samples=1, seed=0, metric="mAP"):
@@ -52,7 +52,7 @@ def test_the_table_ranks_and_escapes():
     text = to_markdown(found, "mAP", "max")
     lines = text.splitlines()
     assert "Larger is better. 8 trials: 5 finished, 2 stopped, 1 failed." in text
-    assert lines[4] == "| rank | head | loss.tau | mAP | steps | state |"
+    assert lines[4] == "| rank | head | loss.temperature | mAP | steps | state |"
     assert [line.split(" | ")[0] for line in lines[6:]] == ["| 1", "| 2", "| 3", "| 4", "| 5", "| 6", "| 7", "| "]
     assert [line.rstrip(" |").rsplit(" | ")[-1] for line in lines[11:13]] == ["stopped", "stopped"]
     assert lines[-1].endswith(r"failed: ValueError: a \| b |")
@@ -63,7 +63,7 @@ def test_the_chart_names_settings_states_and_the_best():
     found = found_of(SPACE, samples=10)
     svg = response_chart(found, "mAP", "max", SPACE)
     shown = texts(svg)
-    assert {"loss.tau", "head", "depth", "drop", "mAP", "linear", "none", "0.1"} <= set(shown)
+    assert {"loss.temperature", "head", "depth", "drop", "mAP", "linear", "none", "0.1"} <= set(shown)
     assert "mAP of 19 trials, larger is better" in shown
     num_stopped = sum("stopped_at" in trial for trial in found)
     best = found[0]["metrics"]["mAP"]

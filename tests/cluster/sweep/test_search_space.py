@@ -46,15 +46,15 @@ def test_equal_draws_make_one_trial():
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("space.json", '{"loss.tau": "loguniform(0.03, 0.3)", "loss": {"beta": [0, 1, 2]}, "head": "x,y"}'),
+        ("space.json", '{"loss.temperature": "loguniform(0.03, 0.3)", "loss": {"beta": [0, 1, 2]}, "head": "x,y"}'),
         ("space.toml", 'head = "x,y"\n[loss]\ntau = "0.03:0.3"\nbeta = [0, 1, 2]'),
     ],
 )
 def test_a_file_says_the_same(tmp_path, name, content):
     (tmp_path / name).write_text(content, encoding="utf-8")
     space = {axis.name: axis for axis in read_space(["seed=1,2"], str(tmp_path / name))}
-    assert set(space) == {"seed", "loss.tau", "loss.beta", "head"}
-    assert space["loss.tau"] == Axis(name="loss.tau", kind="loguniform", low=0.03, high=0.3)
+    assert set(space) == {"seed", "loss.temperature", "loss.beta", "head"}
+    assert space["loss.temperature"] == Axis(name="loss.temperature", kind="loguniform", low=0.03, high=0.3)
     assert space["loss.beta"].values == (0, 1, 2)
     assert space["head"].values == ("x", "y")
     assert len(draw_trials(list(space.values()), samples=4, seed=0)) == 2 * 3 * 2 * 4
@@ -71,17 +71,17 @@ def test_names_of_trials_depend_on_what_is_tried_alone():
     ("texts", "message"),
     [
         ([], "a sweep needs 1 to 10,000 trials, got 0: name --over"),
-        (["tau"], "must be NAME=A,B,C or LOW:HIGH or .*, each name once, got 'tau'"),
-        (["tau=1", "tau=2"], "each name once, got 'tau=2'"),
-        (["tau=1,2,1"], "tau must have each value once, got 1 twice"),
-        (["tau=a:b"], "tau needs two numbers, LOW and HIGH, got 'a:b'"),
-        (["tau=1:2:3"], "tau needs two numbers, LOW and HIGH, got '1:2:3'"),
-        (["tau=2:1"], r"tau needs LOW < HIGH, got loguniform\(2, 1\)"),
-        (["tau=0:1"], r"tau needs 0 < LOW < HIGH, got loguniform\(0, 1\)"),
-        (["tau=uniform(1,inf)"], r"tau needs LOW < HIGH, got uniform\(1, inf\)"),
-        (["tau=randint(0,1.5)"], "tau needs two whole numbers"),
-        (["tau=normal(0,1)"], r"tau must be A,B,C or .*choice\(A,B,C\), got 'normal\(0,1\)'"),
-        (["tau=uniform(0,1"], r"tau must be A,B,C or .*, got 'uniform\(0,1'"),
+        (["temperature"], "must be NAME=A,B,C or LOW:HIGH or .*, each name once, got 'temperature'"),
+        (["temperature=1", "temperature=2"], "each name once, got 'temperature=2'"),
+        (["temperature=1,2,1"], "temperature must have each value once, got 1 twice"),
+        (["temperature=a:b"], "temperature needs two numbers, LOW and HIGH, got 'a:b'"),
+        (["temperature=1:2:3"], "temperature needs two numbers, LOW and HIGH, got '1:2:3'"),
+        (["temperature=2:1"], r"temperature needs LOW < HIGH, got loguniform\(2, 1\)"),
+        (["temperature=0:1"], r"temperature needs 0 < LOW < HIGH, got loguniform\(0, 1\)"),
+        (["temperature=uniform(1,inf)"], r"temperature needs LOW < HIGH, got uniform\(1, inf\)"),
+        (["temperature=randint(0,1.5)"], "temperature needs two whole numbers"),
+        (["temperature=normal(0,1)"], r"temperature must be A,B,C or .*choice\(A,B,C\), got 'normal\(0,1\)'"),
+        (["temperature=uniform(0,1"], r"temperature must be A,B,C or .*, got 'uniform\(0,1'"),
         ([f"{name}=1,2,3,4,5,6,7,8,9,10" for name in "abcde"], "1 to 10,000 trials, got 100000"),
     ],
 )
@@ -92,15 +92,15 @@ def test_texts_that_name_no_trials_are_refused(texts, message):
 
 def test_ranges_without_samples_are_refused():
     with pytest.raises(ValueError, match="got 0: name --over, and --samples of ranges"):
-        trials_of(["tau=1:2"], samples=0)
+        trials_of(["temperature=1:2"], samples=0)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", {"tau": 1}, "tau in .* must be a list of values or text of the form .*, got 1"),
-        ("a.json", {"tau": [1, None]}, r"must be a list of values .*, got \[1, None\]"),
-        ("a.json", {"tau": []}, r"must be a list of values .*, got \[\]"),
+        ("a.json", {"temperature": 1}, "temperature in .* must be a list of values or text of the form .*, got 1"),
+        ("a.json", {"temperature": [1, None]}, r"must be a list of values .*, got \[1, None\]"),
+        ("a.json", {"temperature": []}, r"must be a list of values .*, got \[\]"),
         ("a.json", {"seed": [1]}, "seed stands twice"),
         ("a.json", [1], "must hold settings by name, got list"),
         ("a.toml", 1, "is not valid TOML"),
@@ -115,6 +115,15 @@ def test_files_that_name_nothing_to_try_are_refused(tmp_path, name, content, mes
 
 
 def test_distributions_may_follow_the_name_of_a_setting():
-    given = ["--out", "x", "--loss.tau", "loguniform(0.03,0.3)", "--over", "loss.beta=0,1", "--seed", "2"]
-    expected = ["--out", "x", "--over", "loss.tau=loguniform(0.03,0.3)", "--over", "loss.beta=0,1", "--seed", "2"]
+    given = ["--out", "x", "--loss.temperature", "loguniform(0.03,0.3)", "--over", "loss.beta=0,1", "--seed", "2"]
+    expected = [
+        "--out",
+        "x",
+        "--over",
+        "loss.temperature=loguniform(0.03,0.3)",
+        "--over",
+        "loss.beta=0,1",
+        "--seed",
+        "2",
+    ]
     assert with_spaces("config", given) == ("config", expected)

@@ -149,15 +149,15 @@ def test_a_trial_needs_one_machine_that_has_it_all():
         check_one_machine(8, 1, nodes)
 
 
-CONFIG = {"loss": {"tau": 0.1, "beta": 1, "use": True}, "head": "linear", "sizes": [1, 2], "seed": 7}
+CONFIG = {"loss": {"temperature": 0.1, "beta": 1, "use": True}, "head": "linear", "sizes": [1, 2], "seed": 7}
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        {"loss.tau": "0.1", "loss.beta": "1.0", "loss.use": "True", "head": "linear"},
-        {"loss.tau": 0.1, "loss.beta": 1.0, "loss.use": True, "sizes": (1, 2), "seed": "7"},
-        {"loss.tau": "1e-1", "loss.use": "true"},
+        {"loss.temperature": "0.1", "loss.beta": "1.0", "loss.use": "True", "head": "linear"},
+        {"loss.temperature": 0.1, "loss.beta": 1.0, "loss.use": True, "sizes": (1, 2), "seed": "7"},
+        {"loss.temperature": "1e-1", "loss.use": "true"},
         {},
     ],
 )
@@ -170,8 +170,9 @@ def test_settings_that_were_applied_pass(asked):
     ("asked", "message"),
     [
         (
-            {"seed": "7", "loss.tau": "0.05"},
-            "asked for loss.tau=0.05, the checkpoint of the trial has 0.1: the sweep does not apply its settings",
+            {"seed": "7", "loss.temperature": "0.05"},
+            "asked for loss.temperature=0.05, the checkpoint of the trial has 0.1: the sweep does not apply its "
+            "settings",
         ),
         ({"loss.tua": "0.1"}, "asked for loss.tua=0.1, the checkpoint of the trial has no such setting"),
         ({"loss.use": "false"}, "asked for loss.use=false, .* has True"),

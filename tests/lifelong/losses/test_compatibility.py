@@ -22,23 +22,23 @@ def rotation(size=6, seed=5):
     return torch.linalg.qr(unit(size, size, seed))[0]
 
 
-def loss(anchor, bank, anchors=ANCHORS, banked=BANK, stages=STAGES, *, tau=0.1, **options):
+def loss(anchor, bank, anchors=ANCHORS, banked=BANK, stages=STAGES, *, temperature=0.1, **options):
     labels = (torch.tensor(values, dtype=torch.int64) for values in (banked, stages))
     return cross_model_compatibility(
-        anchor, torch.tensor(anchors, dtype=torch.int64), bank, *labels, tau=tau, **options
+        anchor, torch.tensor(anchors, dtype=torch.int64), bank, *labels, temperature=temperature, **options
     )
 
 
-def loop(anchor, bank, anchors, banked, stages, tau, form, per_stage_mean, rivals=None):
+def loop(anchor, bank, anchors, banked, stages, temperature, form, per_stage_mean, rivals=None):
     by_stage: dict[int, list[float]] = {}
     for a, who in enumerate(anchors):
-        s = [float(functional.cosine_similarity(anchor[a], feature, dim=0)) / tau for feature in bank]
+        s = [float(functional.cosine_similarity(anchor[a], feature, dim=0)) / temperature for feature in bank]
         positive = [m for m, one in enumerate(banked) if one == who]
         negative = [m for m, one in enumerate(banked) if one != who]
         beside = 0.0
         for feature, one in zip(*rivals, strict=True) if rivals else ():
             if one != who:
-                beside += math.exp(float(functional.cosine_similarity(anchor[a], feature, dim=0)) / tau)
+                beside += math.exp(float(functional.cosine_similarity(anchor[a], feature, dim=0)) / temperature)
         if positive:
             terms = []
             for p in positive:
@@ -55,12 +55,14 @@ def loop(anchor, bank, anchors, banked, stages, tau, form, per_stage_mean, rival
 @pytest.mark.parametrize("form", ["sep", "joint"])
 @pytest.mark.parametrize("per_stage_mean", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 5])
-@pytest.mark.parametrize("tau", [0.05, 1.0])
-def test_the_definition(form, per_stage_mean, count, tau):
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_the_definition(form, per_stage_mean, count, temperature):
     anchor, bank = 3 * unit(5)[:count], 0.5 * unit(7, seed=1)
     options = {"form": form, "per_stage_mean": per_stage_mean}
-    expected = loop(anchor, bank, ANCHORS[:count], BANK, STAGES, tau, **options)
-    assert float(loss(anchor, bank, ANCHORS[:count], tau=tau, **options)) == pytest.approx(expected, rel=1e-9)
+    expected = loop(anchor, bank, ANCHORS[:count], BANK, STAGES, temperature, **options)
+    assert float(loss(anchor, bank, ANCHORS[:count], temperature=temperature, **options)) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("form", ["sep", "joint"])
@@ -108,8 +110,8 @@ def test_sep_is_below_joint_and_reaches_zero():
     assert loss(anchor, bank, form="sep") < loss(anchor, bank, form="joint")
     axes = torch.eye(6, dtype=torch.float64)
     aligned = (axes[:2], axes[[0, 0, 0, 1, 1, 1]], [0, 1], [0, 0, 0, 1, 1, 1], [1] * 6)
-    assert loss(*aligned, tau=0.01, form="sep") < 1e-9
-    assert loss(*aligned, tau=0.01, form="joint") == pytest.approx(math.log(3))
+    assert loss(*aligned, temperature=0.01, form="sep") < 1e-9
+    assert loss(*aligned, temperature=0.01, form="joint") == pytest.approx(math.log(3))
 
 
 def test_a_bank_of_one_direction_tells_nobody_apart():
@@ -167,17 +169,17 @@ def test_gradients(form):
 
 def test_single_precision_holds_at_small_temperatures():
     anchor, bank = unit(5).float().requires_grad_(), unit(7, seed=1).float()
-    value = loss(anchor, bank, tau=0.01)
+    value = loss(anchor, bank, temperature=0.01)
     value.backward()
-    assert value.item() == pytest.approx(loss(unit(5), unit(7, seed=1), tau=0.01).item(), rel=1e-4)
+    assert value.item() == pytest.approx(loss(unit(5), unit(7, seed=1), temperature=0.01).item(), rel=1e-4)
     assert anchor.grad is not None
     assert anchor.grad.isfinite().all()
-    alone = loss(anchor, bank[:1], [1] * 5, [1], [1], tau=0.01)  # nobody else in the bank
+    alone = loss(anchor, bank[:1], [1] * 5, [1], [1], temperature=0.01)  # nobody else in the bank
     assert alone.item() == pytest.approx(0, abs=1e-6)
     for own in (bank[:3], -bank[:3]):  # float32 holds neither exp(100) nor log(exp(-100) + exp(-100))
         three = (range(3), range(3), [1] * 3)
-        exact = loss(own.double(), bank[:3].double(), *three, tau=0.01)
-        assert loss(own, bank[:3], *three, tau=0.01).item() == pytest.approx(exact.item(), rel=1e-4, abs=1e-6)
+        exact = loss(own.double(), bank[:3].double(), *three, temperature=0.01)
+        assert loss(own, bank[:3], *three, temperature=0.01).item() == pytest.approx(exact.item(), rel=1e-4, abs=1e-6)
 
 
 def test_what_does_not_fit_is_refused():
@@ -187,7 +189,7 @@ def test_what_does_not_fit_is_refused():
         loss(unit(5), unit(7), ANCHORS[:4])
     with pytest.raises(ValueError, match=r"as many identities and stages, got \[5\], \[7\] and \[1\]"):
         loss(unit(5), unit(7), stages=[1])
-    with pytest.raises(ValueError, match=r"tau must be > 0 and form sep or joint, got 0 and 'sep'"):
-        loss(unit(5), unit(7), tau=0)
+    with pytest.raises(ValueError, match=r"temperature must be > 0 and form sep or joint, got 0 and 'sep'"):
+        loss(unit(5), unit(7), temperature=0)
     with pytest.raises(ValueError, match=r"form sep or joint, got 0\.1 and 'both'"):
         loss(unit(5), unit(7), form="both")

@@ -36,16 +36,18 @@ def test_logits_by_the_definition(count, old, new, temperature):
 
 
 @pytest.mark.parametrize(("count", "size"), [(2, 3), (5, 4)])
-@pytest.mark.parametrize("tau", [0.1, 1.0])
-def test_relations_by_the_definition(count, size, tau):
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_relations_by_the_definition(count, size, temperature):
     old, new = normal(count, size), normal(count, size + 1, seed=1)
 
     def relations(feature, b):
         others = [j for j in range(count) if j != b]
-        return softmax([float(functional.cosine_similarity(feature[b], feature[j], dim=0)) / tau for j in others])
+        return softmax(
+            [float(functional.cosine_similarity(feature[b], feature[j], dim=0)) / temperature for j in others]
+        )
 
     expected = sum(divergence(relations(old, b), relations(new, b)) for b in range(count)) / count
-    assert relation_distillation(new, old, tau=tau) == pytest.approx(expected)
+    assert relation_distillation(new, old, temperature=temperature) == pytest.approx(expected)
 
 
 def test_agreement_is_zero():
@@ -53,7 +55,7 @@ def test_agreement_is_zero():
     assert logit_distillation(logit, logit, temperature=2.0) == pytest.approx(0, abs=1e-12)
     wider = torch.cat([logit + 3, normal(4, 2, seed=1)], dim=1)
     assert logit_distillation(wider, logit, temperature=2.0) == pytest.approx(0, abs=1e-12), "new identities are free"
-    assert relation_distillation(2 * logit, logit, tau=0.1) == pytest.approx(0, abs=1e-12)
+    assert relation_distillation(2 * logit, logit, temperature=0.1) == pytest.approx(0, abs=1e-12)
 
 
 def test_closed_forms():
@@ -63,7 +65,7 @@ def test_closed_forms():
     angle = math.acos(0.1 * math.log(3))
     old = torch.tensor([[1, 0, 0], [math.cos(angle), math.sin(angle), 0], [0, 0, 1]], dtype=torch.float64)
     # Images 0 and 1 resemble each other by p = 3/4; image 2 resembles both alike, as all do in the new model.
-    assert relation_distillation(torch.eye(3), old, tau=0.1) == pytest.approx(2 / 3 * expected)
+    assert relation_distillation(torch.eye(3), old, temperature=0.1) == pytest.approx(2 / 3 * expected)
 
 
 def test_hot_logits_are_compared_by_squares():
@@ -75,7 +77,7 @@ def test_hot_logits_are_compared_by_squares():
 
 def test_no_gradient_reaches_the_last_model():
     new, old = normal(4, 5).requires_grad_(), normal(4, 5, seed=1).requires_grad_()
-    (logit_distillation(new, old, temperature=2.0) + relation_distillation(new, old, tau=0.1)).backward()
+    (logit_distillation(new, old, temperature=2.0) + relation_distillation(new, old, temperature=0.1)).backward()
     assert old.grad is None
     assert new.grad is not None
     assert new.grad.abs().sum() > 0
@@ -86,12 +88,14 @@ def test_gradients():
     assert torch.autograd.gradcheck(
         lambda v: logit_distillation(v, old, temperature=2.0), normal(4, 5).requires_grad_()
     )
-    assert torch.autograd.gradcheck(lambda v: relation_distillation(v, old, tau=0.3), normal(4, 5).requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda v: relation_distillation(v, old, temperature=0.3), normal(4, 5).requires_grad_()
+    )
 
 
 def test_a_single_image_has_no_relations():
     new = normal(1, 4).requires_grad_()
-    value = relation_distillation(new, normal(1, 4), tau=0.1)
+    value = relation_distillation(new, normal(1, 4), temperature=0.1)
     value.backward()
     assert value == 0
     assert (new.grad == 0).all()
@@ -109,12 +113,14 @@ def test_relations_do_not_make_models_compatible():
     identity = torch.from_numpy(np.repeat(np.arange(40), 8))
     old = functional.normalize(normal(40, 16)[identity] + 0.3 * normal(320, 16, seed=1), dim=1)
     new = old @ torch.linalg.qr(normal(16, 16, seed=2))[0]
-    assert relation_distillation(new, old, tau=0.1) == pytest.approx(0, abs=1e-10)
+    assert relation_distillation(new, old, temperature=0.1) == pytest.approx(0, abs=1e-10)
     assert rank1(old, old, identity) > 0.95
     assert rank1(new, new, identity) == rank1(old, old, identity), "the new model alone is as good"
     assert rank1(new, old, identity) < 0.1, "chance is 7 / 319"
     stage = torch.ones_like(identity)
-    aligned, rotated = (cross_model_compatibility(x, identity, old, identity, stage, tau=0.1) for x in (old, new))
+    aligned, rotated = (
+        cross_model_compatibility(x, identity, old, identity, stage, temperature=0.1) for x in (old, new)
+    )
     assert rotated > aligned + 3, "the compatibility loss sees it"
 
 
@@ -125,5 +131,5 @@ def test_what_does_not_fit_is_refused():
         logit_distillation(normal(0, 4), normal(0, 4), temperature=2.0)
     with pytest.raises(ValueError, match=r"the temperature > 0, got 0"):
         logit_distillation(normal(3, 4), normal(3, 4), temperature=0)
-    with pytest.raises(ValueError, match=r"both models need as many images, and tau > 0, got 3, 2 and 0\.1"):
-        relation_distillation(normal(3, 4), normal(2, 4), tau=0.1)
+    with pytest.raises(ValueError, match=r"both models need as many images, and temperature > 0, got 3, 2 and 0\.1"):
+        relation_distillation(normal(3, 4), normal(2, 4), temperature=0.1)

@@ -114,7 +114,7 @@ def test_a_dataset_without_training_images_is_no_stage(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        (LossConfig, {"tau": 0.0}, "loss.tau must be > 0, got 0.0"),
+        (LossConfig, {"temperature": 0.0}, "loss.temperature must be > 0, got 0.0"),
         (LossConfig, {"consolidation": 1.0}, "loss.parts must be > 0 with loss.consolidation, got 0.0"),
         (LossConfig, {"smoothing": 1.0}, r"loss.smoothing must be in \[0, 1\)"),
         (MemoryConfig, {"images": 0}, "memory.images must be >= 1, got 0"),

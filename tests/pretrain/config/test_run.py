@@ -47,10 +47,12 @@ def test_equal_values_have_equal_fingerprints():
 
 
 def test_differences_say_what_was_and_what_is():
-    other = dataclasses.replace(RUN, epochs=3, loss=dataclasses.replace(RUN.loss, tau=0.2, mask_same_pair_cross=None))
+    other = dataclasses.replace(
+        RUN, epochs=3, loss=dataclasses.replace(RUN.loss, temperature=0.2, mask_same_pair_cross=None)
+    )
     assert differences(RUN, other) == [
         "epochs: 20 -> 3",
-        "loss.tau: 0.1 -> 0.2",
+        "loss.temperature: 0.1 -> 0.2",
         "loss.mask_same_pair_cross: 0.1 -> None",
     ]
     assert differences(RUN, dataclasses.replace(RUN)) == []
@@ -58,9 +60,9 @@ def test_differences_say_what_was_and_what_is():
 
 def test_files_of_other_versions_are_refused():
     values = to_json(RUN)
-    values["loss"]["sharpness"] = values["loss"].pop("tau")
+    values["loss"]["sharpness"] = values["loss"].pop("temperature")
     with pytest.raises(
-        ValueError, match=r"saved LossConfig .*unknown fields \['sharpness'\], missing fields \['tau'\]"
+        ValueError, match=r"saved LossConfig .*unknown fields \['sharpness'\], missing fields \['temperature'\]"
     ):
         from_json(PretrainConfig, values)
     for nothing in (None, 3, []):
@@ -70,8 +72,8 @@ def test_files_of_other_versions_are_refused():
 
 def test_a_saved_value_that_cannot_work_is_refused():
     values = to_json(RUN)
-    values["loss"]["tau"] = -1.0
-    with pytest.raises(ValueError, match=r"loss\.tau must be > 0, got -1\.0"):
+    values["loss"]["temperature"] = -1.0
+    with pytest.raises(ValueError, match=r"loss\.temperature must be > 0, got -1\.0"):
         from_json(PretrainConfig, values)
 
 
@@ -91,9 +93,9 @@ def test_a_saved_value_that_cannot_work_is_refused():
         (ModelConfig, {"embedding_size": -1}, "model.embedding-size must be >= 0, got -1"),
         (ModelConfig, {"height": 8}, "model.height/width must be >= 16, got (8, 128)"),
         (ModelConfig, {"width": 15}, "model.height/width must be >= 16, got (256, 15)"),
-        (LossConfig, {"tau": 0.0}, "loss.tau must be > 0, got 0.0"),
-        (LossConfig, {"tau": float("nan")}, "loss.tau must be > 0, got nan"),
-        (LossConfig, {"tau_r": -1.0}, "loss.tau-r must be > 0, got -1.0"),
+        (LossConfig, {"temperature": 0.0}, "loss.temperature must be > 0, got 0.0"),
+        (LossConfig, {"temperature": float("nan")}, "loss.temperature must be > 0, got nan"),
+        (LossConfig, {"reliability_temperature": -1.0}, "loss.reliability-temperature must be > 0, got -1.0"),
         (LossConfig, {"beta": -0.5}, "loss.beta must be >= 0, got -0.5"),
         (LossConfig, {"beta_warmup_steps": -1}, "loss.beta-warmup-steps must be >= 0, got -1"),
         (LossConfig, {"same_video_gap_seconds": 0.0}, "loss.same-video-gap-seconds must be > 0, got 0.0"),

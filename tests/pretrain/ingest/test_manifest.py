@@ -69,7 +69,7 @@ def test_without_boxes_the_place_is_unknown_and_the_audit_says_so(tmp_path: Path
     assert math.isnan(crop["top"])
     assert (crop["width"], crop["height"], crop["score"]) == (28, 54, 1)
     frames = {number: TrueFrame(np.array([0, 1]), people_at(number, 2)) for number in range(1, 21)}
-    auditor = Auditor(HistogramEmbedder(), {"": frames}, interval=0.5, reliability="sim", tau_r=0.1)
+    auditor = Auditor(HistogramEmbedder(), {"": frames}, interval=0.5, reliability="sim", reliability_temperature=0.1)
     with pytest.raises(ValueError, match=r"made from crops without boxes, .*; give left,top,width,height in"):
         auditor.add(clips[0])
 

@@ -45,9 +45,19 @@ def random_mask(rows, columns, offset):
     return mask
 
 
-def both_directions(x, y, pair, video, *, tau=0.1, mask_same_pair_cross=None):
+def both_directions(x, y, pair, video, *, temperature=0.1, mask_same_pair_cross=None):
     return pair_log_probabilities(
-        x, y, x, y, pair, pair, video, video, offset=0, tau=tau, mask_same_pair_cross=mask_same_pair_cross
+        x,
+        y,
+        x,
+        y,
+        pair,
+        pair,
+        video,
+        video,
+        offset=0,
+        temperature=temperature,
+        mask_same_pair_cross=mask_same_pair_cross,
     )
 
 
@@ -56,10 +66,10 @@ def weighted(loss, reliability, *, beta, normalisation):
     return divided(*reliability_weighted(loss, reliability, beta=beta, normalisation=normalisation))
 
 
-def symmetric_loss(x, y, *, tau=0.1, reliability=None, beta=0.0, normalisation="self"):
+def symmetric_loss(x, y, *, temperature=0.1, reliability=None, beta=0.0, normalisation="self"):
     """The loss of pairs that are all from different videos."""
     number = torch.arange(len(x))
-    forward, backward = both_directions(x, y, number, number, tau=tau)
+    forward, backward = both_directions(x, y, number, number, temperature=temperature)
     reliability = torch.ones(len(x)) if reliability is None else reliability
     return weighted(-0.5 * (forward + backward), reliability, beta=beta, normalisation=normalisation)
 
@@ -101,25 +111,35 @@ def test_far_moments_of_the_same_video_become_candidates():
 
 
 @pytest.mark.parametrize(("rows", "columns", "offset"), SHAPES)
-@pytest.mark.parametrize("tau", [0.1, 1.0])
-def test_log_probability_equals_the_loop_of_the_docstring(rows, columns, offset, tau):
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_log_probability_equals_the_loop_of_the_docstring(rows, columns, offset, temperature):
     similarity, mask = random(rows, columns).tanh(), random_mask(rows, columns, offset)
-    got = log_probability(similarity, mask, offset=offset, tau=tau)
+    got = log_probability(similarity, mask, offset=offset, temperature=temperature)
     assert got.shape == (rows,)
     for p in range(rows):
-        candidates = [similarity[p, g].item() / tau for g in range(columns) if mask[p, g]]
-        expected = similarity[p, offset + p].item() / tau - math.log(sum(math.exp(c) for c in candidates))
+        candidates = [similarity[p, g].item() / temperature for g in range(columns) if mask[p, g]]
+        expected = similarity[p, offset + p].item() / temperature - math.log(sum(math.exp(c) for c in candidates))
         assert got[p].item() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("rows", "columns", "offset"), SHAPES)
 @pytest.mark.parametrize("margin", [None, 0.5])
 def test_both_directions_equal_loops(rows, columns, offset, margin):
-    x, y, tau = unit(columns, 4, seed=1), unit(columns, 4, seed=2), 0.2
+    x, y, temperature = unit(columns, 4, seed=1), unit(columns, 4, seed=2), 0.2
     pair, video = labels(columns)
     own = slice(offset, offset + rows)
     got = pair_log_probabilities(
-        x[own], y[own], x, y, pair[own], pair, video[own], video, offset=offset, tau=tau, mask_same_pair_cross=margin
+        x[own],
+        y[own],
+        x,
+        y,
+        pair[own],
+        pair,
+        video[own],
+        video,
+        offset=offset,
+        temperature=temperature,
+        mask_same_pair_cross=margin,
     )
     for direction, query, key in ((0, x, y), (1, y, x)):
         for p in range(rows):
@@ -128,20 +148,20 @@ def test_both_directions_equal_loops(rows, columns, offset, margin):
             kept = [g for g in logit if g == i or pair[g] == pair[i] or video[g] != video[i]]
             if margin is not None:
                 kept = [g for g in kept if g == i or pair[g] != pair[i] or logit[g] <= logit[i] - margin]
-            expected = logit[i] / tau - math.log(sum(math.exp(logit[g] / tau) for g in kept))
+            expected = logit[i] / temperature - math.log(sum(math.exp(logit[g] / temperature) for g in kept))
             assert got[direction][p].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_single_precision_similarities_are_not_lost_in_half_precision():
     similarity = torch.tensor([[0.5, 0.25]], dtype=torch.bfloat16)
-    got = log_probability(similarity, torch.ones(1, 2, dtype=torch.bool), offset=0, tau=0.1)
+    got = log_probability(similarity, torch.ones(1, 2, dtype=torch.bool), offset=0, temperature=0.1)
     assert got.dtype == torch.float32
     assert got.item() == pytest.approx(-math.log(1 + math.exp(-2.5)), rel=1e-6)
 
 
 def test_without_masks_it_is_the_cross_entropy_of_the_library():
     similarity = random(4, 9)
-    got = log_probability(similarity, torch.ones(4, 9, dtype=torch.bool), offset=3, tau=0.5)
+    got = log_probability(similarity, torch.ones(4, 9, dtype=torch.bool), offset=3, temperature=0.5)
     expected = functional.cross_entropy(similarity / 0.5, torch.arange(4) + 3, reduction="none")
     torch.testing.assert_close(-got, expected)
 
@@ -150,7 +170,9 @@ def test_without_masks_it_is_the_cross_entropy_of_the_library():
 def test_gradient_of_log_probability(rows, columns, offset):
     similarity = random(rows, columns).requires_grad_()
     mask = random_mask(rows, columns, offset)
-    assert torch.autograd.gradcheck(lambda value: log_probability(value, mask, offset=offset, tau=0.3), similarity)
+    assert torch.autograd.gradcheck(
+        lambda value: log_probability(value, mask, offset=offset, temperature=0.3), similarity
+    )
 
 
 @pytest.mark.parametrize("margin", [None, 0.5])
@@ -160,7 +182,17 @@ def test_gradient_of_both_directions(margin):
 
     def function(x, y):
         return pair_log_probabilities(
-            x[own], y[own], x, y, pair[own], pair, video[own], video, offset=2, tau=0.3, mask_same_pair_cross=margin
+            x[own],
+            y[own],
+            x,
+            y,
+            pair[own],
+            pair,
+            video[own],
+            video,
+            offset=2,
+            temperature=0.3,
+            mask_same_pair_cross=margin,
         )
 
     inputs = (unit(5, 3, seed=1).requires_grad_(), unit(5, 3, seed=2).requires_grad_())
@@ -191,7 +223,7 @@ def test_3_beta_zero_is_symmetric_infonce(normalisation, count):
     infonce = (functional.cross_entropy(similarity, target) + functional.cross_entropy(similarity.T, target)) / 2
     # A reliability of 0 still weighs 1.
     reliability = random(count, seed=3).clamp(0, 1)
-    got = symmetric_loss(x, y, tau=0.2, reliability=reliability, normalisation=normalisation)
+    got = symmetric_loss(x, y, temperature=0.2, reliability=reliability, normalisation=normalisation)
     torch.testing.assert_close(got, infonce)
 
 
@@ -256,7 +288,7 @@ def generalised_cross_entropy(similarity, q):
 def test_7_conf_and_mean_in_one_direction_have_the_gradient_of_generalised_cross_entropy(q):
     similarity = random(4, 4).requires_grad_()
     mask = torch.ones(4, 4, dtype=torch.bool)
-    forward = log_probability(similarity, mask, offset=0, tau=0.5)
+    forward = log_probability(similarity, mask, offset=0, temperature=0.5)
     reliability = confidence_reliability(forward, torch.zeros_like(forward))
     (got,) = torch.autograd.grad(weighted(-forward, reliability, beta=q, normalisation="mean"), similarity)
     (expected,) = torch.autograd.grad(generalised_cross_entropy(similarity, q), similarity)
@@ -271,13 +303,13 @@ def test_7_conf_and_mean_in_one_direction_have_the_gradient_of_generalised_cross
 
 # Property 8.
 @pytest.mark.parametrize("count", [1, 2, 8])
-@pytest.mark.parametrize("tau", [0.1, 0.5])
-def test_8_closed_forms(count, tau):
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_8_closed_forms(count, temperature):
     perfect = torch.eye(count, 8, dtype=torch.float64)
-    expected = math.log(1 + (count - 1) * math.exp(-1 / tau))
-    assert symmetric_loss(perfect, perfect, tau=tau).item() == pytest.approx(expected, abs=1e-12)
+    expected = math.log(1 + (count - 1) * math.exp(-1 / temperature))
+    assert symmetric_loss(perfect, perfect, temperature=temperature).item() == pytest.approx(expected, abs=1e-12)
     same = unit(1, 8).expand(count, 8)
-    assert symmetric_loss(same, same, tau=tau).item() == pytest.approx(math.log(count), abs=1e-12)
+    assert symmetric_loss(same, same, temperature=temperature).item() == pytest.approx(math.log(count), abs=1e-12)
 
 
 # Property 9; with the matching in it: test_step.
@@ -323,12 +355,12 @@ def test_11_a_masked_column_has_no_influence_and_exactly_no_gradient():
     mask = candidate_mask(pair[:2], pair, video[:2], video, offset=0)
     used = mask_close_in_pair(mask, similarity, pair[:2], pair, offset=0, margin=0.1)
     assert used.tolist() == [[True, False, True, False], [True, True, True, False]]
-    got = log_probability(similarity, used, offset=0, tau=0.1)
+    got = log_probability(similarity, used, offset=0, temperature=0.1)
     got.sum().backward()
     assert (similarity.grad[~used] == 0).all()
     assert (similarity.grad[used] != 0).all()
     changed = similarity.detach().masked_fill(~used, 123.0)
-    torch.testing.assert_close(log_probability(changed, used, offset=0, tau=0.1), got.detach(), rtol=0, atol=0)
+    torch.testing.assert_close(log_probability(changed, used, offset=0, temperature=0.1), got.detach(), rtol=0, atol=0)
 
 
 # Property 11.
@@ -350,9 +382,9 @@ def test_effective_share_counts_pairs_that_take_part():
 
 def test_wrong_input_is_refused():
     x, number = unit(3, 4), torch.arange(3)
-    with pytest.raises(ValueError, match=r"tau must be > 0, got 0\.0"):
-        both_directions(x, x, number, number, tau=0.0)
+    with pytest.raises(ValueError, match=r"temperature must be > 0, got 0\.0"):
+        both_directions(x, x, number, number, temperature=0.0)
     with pytest.raises(ValueError, match=r"x \(3, 4\) and y \(2, 4\) must agree"):
         both_directions(x, x[:2], number, number)
     with pytest.raises(ValueError, match=r"gathered x \(3, 3\) and y \(3, 3\)"):
-        pair_log_probabilities(x, x, x[:, :3], x[:, :3], number, number, number, number, offset=0, tau=0.1)
+        pair_log_probabilities(x, x, x[:, :3], x[:, :3], number, number, number, number, offset=0, temperature=0.1)

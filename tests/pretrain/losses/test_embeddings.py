@@ -20,7 +20,14 @@ def embeddings(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def loop(x: torch.Tensor, y: torch.Tensor, *, tau: float = 0.1, tau_r: float = 0.1, beta: float = 1.0) -> torch.Tensor:
+def loop(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    temperature: float = 0.1,
+    reliability_temperature: float = 0.1,
+    beta: float = 1.0,
+) -> torch.Tensor:
     """The docstring's definition, with the reliability `margin`."""
     x, y = functional.normalize(x, dim=1), functional.normalize(y, dim=1)
     pairs: list[tuple[int, int, int, float]] = []
@@ -29,7 +36,7 @@ def loop(x: torch.Tensor, y: torch.Tensor, *, tau: float = 0.1, tau_r: float = 0
         similarity = x[x_start : x_start + n] @ y[y_start : y_start + m].T
         for i, j in zip(*pretrain.match(similarity.detach().numpy()), strict=True):
             others = [similarity[i, k] for k in range(m) if k != j] + [similarity[k, j] for k in range(n) if k != i]
-            lead = (similarity[i, j] - max(others)) / tau_r if others else torch.tensor(torch.inf)
+            lead = (similarity[i, j] - max(others)) / reliability_temperature if others else torch.tensor(torch.inf)
             pairs.append((f, x_start + int(i), y_start + int(j), float(torch.sigmoid(lead).detach())))
         x_start, y_start = x_start + n, y_start + m
     losses, weights = [], []
@@ -37,14 +44,16 @@ def loop(x: torch.Tensor, y: torch.Tensor, *, tau: float = 0.1, tau_r: float = 0
         forward = backward = torch.zeros((), dtype=torch.float64)
         for g, k, m, _ in pairs:  # people of another frame pair of the same video may be the same
             if g == f or VIDEO[g] != VIDEO[f]:
-                forward = forward + torch.exp(x[i] @ y[m] / tau)
-                backward = backward + torch.exp(x[k] @ y[j] / tau)
-        losses.append(-(2 * (x[i] @ y[j]) / tau - forward.log() - backward.log()) / 2)
+                forward = forward + torch.exp(x[i] @ y[m] / temperature)
+                backward = backward + torch.exp(x[k] @ y[j] / temperature)
+        losses.append(-(2 * (x[i] @ y[j]) / temperature - forward.log() - backward.log()) / 2)
         weights.append(reliability**beta)
     return sum(weight * loss for weight, loss in zip(weights, losses, strict=True)) / sum(weights)
 
 
-@pytest.mark.parametrize("options", [{}, {"tau": 0.5}, {"beta": 0.0}, {"beta": 2.0, "tau_r": 0.3}])
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.5}, {"beta": 0.0}, {"beta": 2.0, "reliability_temperature": 0.3}]
+)
 def test_it_is_the_definition_with_its_gradient(options: dict[str, float]):
     x, y = embeddings()
     expected = loop(x, y, **options)
@@ -84,7 +93,7 @@ def test_boxes_may_say_who_is_reliable():
         ({"video": [0, 1]}, "2 videos need as many counts, got 3 and 3"),
         ({"x_counts": [3, 2, 2]}, "sum to 7 and 7, embeddings are 6 and 7"),
         ({"y": torch.zeros(7, 5)}, r"embeddings must be \[N, D\] and \[M, D\], got \[6, 8\] and \[7, 5\]"),
-        ({"tau": 0.0}, "loss.tau must be > 0"),
+        ({"temperature": 0.0}, "loss.temperature must be > 0"),
     ],
 )
 def test_what_is_lacking_is_told(changes: dict[str, object], message: str):

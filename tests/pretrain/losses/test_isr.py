@@ -24,13 +24,19 @@ SCENES = {
 """For two ranks, as in `tests.pretrain.scenes`."""
 LOSSES = {
     f"{reliability}, {normalisation}, margin {margin}": LossConfig(
-        tau=0.2, tau_r=0.3, reliability=reliability, normalisation=normalisation, mask_same_pair_cross=margin
+        temperature=0.2,
+        reliability_temperature=0.3,
+        reliability=reliability,
+        normalisation=normalisation,
+        mask_same_pair_cross=margin,
     )
     for reliability in ("conf", "sim", "mutual", "margin", "track")
     for normalisation, margin in (("self", None), ("mean", None), ("self", 0.2))
 }
 LOSSES |= {
-    f"gap {gap} s, other videos {others}": LossConfig(tau=0.2, other_video_negatives=others, same_video_gap_seconds=gap)
+    f"gap {gap} s, other videos {others}": LossConfig(
+        temperature=0.2, other_video_negatives=others, same_video_gap_seconds=gap
+    )
     for gap, others in ((10.0, True), (14.0, False), (50.0, False), (None, False))
 }
 BETA = 1.5
@@ -104,14 +110,17 @@ def loop(embedding, judged, batch, config, beta):
         )
         for i, j in zip(*match(s), strict=True):
             pairs.append((x_start + i, y_start + j, f, int(batch.video[f])))
-            row, column = np.exp(s[i] / config.tau_r), np.exp(s[:, j] / config.tau_r)
+            row, column = (
+                np.exp(s[i] / config.reliability_temperature),
+                np.exp(s[:, j] / config.reliability_temperature),
+            )
             others = [*np.delete(s[i], j), *np.delete(s[:, j], i)]
             lead = s[i, j] - max(others, default=-math.inf)
             reliability.append(
                 {
                     "mutual": row[j] / row.sum() * column[i] / column.sum(),
                     "sim": min(1.0, max(0.0, s[i, j])),
-                    "margin": 1 / (1 + math.exp(-lead / config.tau_r)),
+                    "margin": 1 / (1 + math.exp(-lead / config.reliability_temperature)),
                     "track": 1.0 if i == j else 0.0 if i < m or j < n else 0.5,  # as `batch_of` has them followed
                 }
             )
@@ -130,8 +139,8 @@ def loop(embedding, judged, batch, config, beta):
                 is_far = config.same_video_gap_seconds is not None and apart >= config.same_video_gap_seconds
                 is_far = is_far and video == own_video
                 if q == p or ((pair == own_pair or is_elsewhere or is_far) and not is_close):
-                    kept.append(math.exp(similarity[q] / config.tau))
-            logs.append(similarity[p] / config.tau - math.log(sum(kept)))
+                    kept.append(math.exp(similarity[q] / config.temperature))
+            logs.append(similarity[p] / config.temperature - math.log(sum(kept)))
         r = math.exp(logs[0] + logs[1]) if config.reliability == "conf" else reliability[p][config.reliability]
         w = r**beta
         total += w * -0.5 * (logs[0] + logs[1])
@@ -167,7 +176,7 @@ def test_wrong_pairs_can_be_dropped_by_their_similarity():
     x = torch.eye(3)
     y = torch.stack([x[0], x[2], x[2]])
     embedding, batch = torch.cat([x, y]), batch_of([([1, 1, 1], [1, 1, 1], [0, 1, 2])], [0])
-    kept = batch_loss(embedding, embedding, batch, LossConfig(tau=0.5, min_similarity=0.5), beta=0.0)
+    kept = batch_loss(embedding, embedding, batch, LossConfig(temperature=0.5, min_similarity=0.5), beta=0.0)
     assert kept.count == 2
     # The dropped pair is no negative either.
     assert kept.total.item() == pytest.approx(math.log(1 + math.exp(-2)))
@@ -183,7 +192,7 @@ def test_the_judged_view_decides_who_is_matched_and_how_reliable_that_is():
     lean = torch.tensor([[0, math.cos(angle), math.sin(angle)], [math.cos(angle), 0, -math.sin(angle)]])
     judged = torch.cat([torch.eye(3)[:2], lean]).requires_grad_()
     batch = batch_of([([2], [2], [0])], [0])
-    terms = batch_loss(embedding, judged, batch, LossConfig(tau=0.5, reliability="sim"), beta=1.0)
+    terms = batch_loss(embedding, judged, batch, LossConfig(temperature=0.5, reliability="sim"), beta=1.0)
     # Matched are the orthogonal couples: their own logit is 0, and the equal crop is a negative with logit 2.
     assert terms.total.item() == pytest.approx(math.log(1 + math.exp(2)))
     assert terms.similarity_mean.item() == pytest.approx(0, abs=1e-6)
@@ -191,11 +200,12 @@ def test_the_judged_view_decides_who_is_matched_and_how_reliable_that_is():
     terms.loss.backward()
     assert judged.grad is None
     # The logit of the negative has probability s = 1 / (1 + exp(-2)). Of each crop, both directions pull towards the
-    # match and push from the equal crop, each with s / tau, over two pairs: 2 * 0.5 * s / tau * (equal - match) / 2.
+    # match and push from the equal crop, each with s / temperature, over two pairs:
+    # 2 * 0.5 * s / temperature * (equal - match) / 2.
     pull = 1 / (1 + math.exp(-2)) / 0.5 / 2
     expected = pull * torch.tensor([[1.0, -1, 0], [-1, 1, 0], [1, -1, 0], [-1, 1, 0]])
     torch.testing.assert_close(embedding.grad, expected)
-    itself = batch_loss(embedding, embedding, batch, LossConfig(tau=0.5, reliability="sim"), beta=1.0)
+    itself = batch_loss(embedding, embedding, batch, LossConfig(temperature=0.5, reliability="sim"), beta=1.0)
     assert itself.total.item() == pytest.approx(math.log(1 + math.exp(-2)))
 
 
@@ -203,7 +213,7 @@ def test_weak_pairs_can_be_dropped_by_their_judged_similarity_alone():
     embedding = torch.eye(3).repeat(2, 1)
     judged = torch.cat([torch.eye(3), torch.eye(3)[[0, 2, 2]]])
     batch = batch_of([([1, 1, 1], [1, 1, 1], [0, 1, 2])], [0])
-    config = LossConfig(tau=0.5, min_similarity=0.5)
+    config = LossConfig(temperature=0.5, min_similarity=0.5)
     assert batch_loss(embedding, judged, batch, config, beta=0.0).count == 2
     assert batch_loss(judged, embedding, batch, config, beta=0.0).count == 3
 
@@ -214,7 +224,9 @@ def test_the_gradient_is_that_of_the_embedding_with_matches_and_weights_held(rel
     scene = SCENES["different"]
     embedding = embedding_of(scene, [0, 1], dtype=torch.float64)
     judged = judged_of(embedding, scene, [0, 1], "another")
-    config = LossConfig(tau=0.2, tau_r=0.3, reliability=reliability, normalisation=normalisation)
+    config = LossConfig(
+        temperature=0.2, reliability_temperature=0.3, reliability=reliability, normalisation=normalisation
+    )
     assert torch.autograd.gradcheck(
         lambda value: batch_loss(value, judged, batch_of(scene, [0, 1]), config, beta=BETA).loss, (embedding,)
     )

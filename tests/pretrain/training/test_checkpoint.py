@@ -84,9 +84,9 @@ def test_a_checkpoint_is_data_that_loads_without_running_code(tmp_path):
 
 def test_another_configuration_is_refused_and_nothing_is_loaded(tmp_path):
     save_checkpoint(str(tmp_path), make_learner(), 1)
-    other = make_learner(seed=9, config=replace(CONFIG, seed=9, loss=replace(CONFIG.loss, tau=0.2)))
+    other = make_learner(seed=9, config=replace(CONFIG, seed=9, loss=replace(CONFIG.loss, temperature=0.2)))
     before = {name: value.clone() for name, value in other.module.state_dict().items()}
-    with pytest.raises(ValueError, match=r"another configuration \(seed: 0 -> 9; loss\.tau: 0\.1 -> 0\.2\)"):
+    with pytest.raises(ValueError, match=r"another configuration \(seed: 0 -> 9; loss\.temperature: 0\.1 -> 0\.2\)"):
         load_checkpoint(str(tmp_path), other)
     assert all(torch.equal(value, before[name]) for name, value in other.module.state_dict().items())
 
@@ -94,8 +94,8 @@ def test_another_configuration_is_refused_and_nothing_is_loaded(tmp_path):
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     save_checkpoint(str(tmp_path), make_learner(), 1)
     path = tmp_path / "state.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"tau"', '"temperature"'), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"unknown fields \['temperature'\], missing fields \['tau'\]"):
+    path.write_text(path.read_text(encoding="utf-8").replace('"temperature"', '"temperature"'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"unknown fields \['temperature'\], missing fields \['temperature'\]"):
         load_checkpoint(str(tmp_path), make_learner())
     path.write_text(path.read_text(encoding="utf-8").replace('"version": 2', '"version": 3'), encoding="utf-8")
     with pytest.raises(ValueError, match="is a checkpoint of layout 3, and this version reads 2; go on"):

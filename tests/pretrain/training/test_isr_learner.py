@@ -170,7 +170,7 @@ def test_what_is_not_finite_on_one_rank_stops_both_before_the_update(ranks, what
     for rank, found in enumerate(ranks):
         failure = found["failures"][what]
         assert failure["error"].startswith(f"step 1, rank {rank}: ")
-        assert "stopped before the update. Lower optimizer.learning-rate or raise loss.tau" in failure["error"]
+        assert "stopped before the update. Lower optimizer.learning-rate or raise loss.temperature" in failure["error"]
         assert failure["is_same"]
         bad = re.findall(r"[:,] ([a-z ]+) nan(?=[, ])", failure["error"])
         # Gradients are averaged before they are checked; the loss is that of both.

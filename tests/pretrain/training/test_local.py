@@ -81,6 +81,6 @@ def test_the_run_begins_with_given_weights(table: ClipTable, tmp_path: Path):
 
 def test_another_loss_is_another_run(table: ClipTable, tmp_path: Path):
     train_here(CONFIG, table, str(tmp_path / "run"))
-    with pytest.raises(ValueError, match=r"other settings \(config.loss.tau: 0.1 -> 0.2\)"):
-        train_here(replace(CONFIG, loss=replace(CONFIG.loss, tau=0.2)), table, str(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"other settings \(config.loss.temperature: 0.1 -> 0.2\)"):
+        train_here(replace(CONFIG, loss=replace(CONFIG.loss, temperature=0.2)), table, str(tmp_path / "run"))
     train_here(scaled(CONFIG, log_every=3, workers=2), table, str(tmp_path / "run"))

@@ -49,10 +49,11 @@ def test_who_computes_may_change_and_nothing_else(out: str):
     assert changes.keys() == {field.name for field in fields(ScaleConfig)}
     claim_run(out, scaled(CONFIG, **changes), **MINE)
     assert read_config(out, PretrainConfig).scale == ScaleConfig(**changes), "the newest is kept"
-    other = replace(CONFIG, seed=1, loss=replace(CONFIG.loss, tau=0.2))
+    other = replace(CONFIG, seed=1, loss=replace(CONFIG.loss, temperature=0.2))
     with pytest.raises(
         ValueError,
-        match=r"belongs to a run with other settings \(config\.seed: 0 -> 1; config\.loss\.tau: 0\.1 -> 0\.2\); "
+        match=r"belongs to a run with other settings "
+        r"\(config\.seed: 0 -> 1; config\.loss\.temperature: 0\.1 -> 0\.2\); "
         "go on with the same options, or give another --out",
     ):
         claim_run(out, other, **MINE)

@@ -50,7 +50,7 @@ def truth(*frames: dict[int, float]) -> dict[str, dict[int, TrueFrame]]:
 
 
 def audit(real: dict, *clips: dict, interval: float = 1.0, reliability: str = "margin") -> Auditor:
-    auditor = Auditor(Looks(), real, interval=interval, reliability=reliability, tau_r=0.1)
+    auditor = Auditor(Looks(), real, interval=interval, reliability=reliability, reliability_temperature=0.1)
     for one in clips:
         auditor.add(one)
     return auditor
@@ -113,7 +113,7 @@ def test_reliability_is_ranked_against_right_and_wrong(reliability: str):
 
 def test_of_many_pairs_the_pictures_of_the_extremes_alone_are_kept():
     auditor = audit(truth({ANN: 0}, {ANN: 0}), clip([(0, 0)], [(0, 0)]))
-    auditor = Auditor(auditor.embedder, auditor.truth, interval=1.0, reliability="sim", tau_r=0.1)
+    auditor = Auditor(auditor.embedder, auditor.truth, interval=1.0, reliability="sim", reliability_temperature=0.1)
     values = np.random.default_rng(0).integers(0, 50, 1000) / 50  # with many ties
     pairs = [AuditedPair(np.full((2, 2, 3), i % 256, np.uint8), np.zeros((2, 2, 3), np.uint8), value, i % 3 == 0)
              for i, value in enumerate(values.tolist())]  # fmt: skip
