@@ -16,8 +16,8 @@ from lifelong.runs.backend import LocalBackend
 from lifelong.runs.sequence import run_sequence
 from lifelong.stages.plan import LifelongPlan, plan_from_json, plan_to_json
 
-Metric = Literal["mAP", "rank1", "reindex_mAP", "matching_mAP"]
-"""After the last stage: with stored galleries, with galleries extracted anew, and by QAConv in those."""
+Metric = Literal["mAP", "rank1", "re_extracted_mAP", "matching_mAP"]
+"""After the last stage: with stored galleries, with galleries re-extracted, and by QAConv in those."""
 
 
 def with_settings(plan: LifelongPlan, settings: dict[str, Any]) -> LifelongPlan:
@@ -33,7 +33,7 @@ def run_trial(plan: dict[str, Any], location: str, settings: dict[str, Any]) -> 
     """Run the stages with some settings in this process, and return their scores; a begun run goes on."""
     made = with_settings(plan_from_json(plan), settings)
     last = run_sequence(made, location, LocalBackend())["stages"][-1]
-    found = {"mAP": last["bc"]["mAP"], "rank1": last["bc"]["rank1"], "reindex_mAP": last["reindex"]["mAP"]}
+    found = {**last["stored"], "re_extracted_mAP": last["re_extracted"]["mAP"]}
     if made.stages[-1].config.loss.matching.is_used:
         matching = storage.read_json(storage.join(location, "matching.json"))[made.stages[-1].name]
         found["matching_mAP"] = float(np.mean([dataset["mAP"] for dataset in matching["datasets"].values()]))

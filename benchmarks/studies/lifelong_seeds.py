@@ -37,7 +37,7 @@ METHODS = (
 )
 FIRST = "lreid-bc"
 """Whose first stage all methods share: it has a part head and a memory, which others do not use."""
-SCORES = {"stored": "bc", "re-extracted": "reindex", "no update": "old", "first model": "frozen"}
+SCORES = {"stored": "stored", "re-extracted": "re_extracted", "no update": "no_update", "first model": "first_model"}
 """The four headline scores, and what results of a run call them."""
 
 

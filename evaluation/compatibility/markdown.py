@@ -10,7 +10,6 @@ from evaluation.compatibility.measures import Forgetting, forgetting
 from evaluation.compatibility.results import KINDS, from_json, measures_of
 from evaluation.compatibility.sequence import SequenceResult
 
-HEADINGS = {"bc": "stored galleries", "reindex": "extracted anew", "old": "no update", "frozen": "first model"}
 DEFINITIONS: dict[Forgetting, str] = {
     "avalanche": "right after learning - at the end",
     "chaudhry": "best before the end - at the end",
@@ -33,7 +32,7 @@ def to_markdown(result: SequenceResult | Mapping[str, Any]) -> str:
 
 
 def _stages(result: SequenceResult) -> str:
-    columns = ["after stage", *(f"{HEADINGS[kind]}, {score}" for kind in KINDS for score in ("mAP", "Rank-1"))]
+    columns = ["after stage", *(f"{word}, {score}" for word in KINDS.values() for score in ("mAP", "Rank-1"))]
     micro, macro = [], []
     for stage in result.stages:
         joint = [getattr(stage, kind) for kind in KINDS]
@@ -57,10 +56,10 @@ def _datasets(result: SequenceResult) -> str:
     last = result.stages[-1]
     rows = []
     for k, name in enumerate(result.names):
-        bc, reindex = last.bc.datasets[k], last.reindex.datasets[k]
+        stored, anew = last.stored.datasets[k], last.re_extracted.datasets[k]
         alone = result.table.mAP[last.number, k], result.own.mAP[last.number, k]
-        rows.append([name, f"{bc.num_queries:,}", *(_percent(value) for value in (bc.mAP, reindex.mAP, *alone))])
-    kinds = ("stored", "extracted anew", "stored, alone", "extracted anew, alone")
+        rows.append([name, f"{stored.num_queries:,}", *(_percent(value) for value in (stored.mAP, anew.mAP, *alone))])
+    kinds = ("stored", "re-extracted", "stored, alone", "re-extracted, alone")
     return "\n\n".join(
         [
             f"## Each dataset after stage {last.name}",
@@ -78,7 +77,7 @@ def _models_by_galleries(result: SequenceResult) -> str:
             "## Models by galleries",
             "mAP in percent. Row: the model of the queries. Column: dataset, its gallery as stored by its own model.",
             _table(columns, _square(result.names, result.table.mAP)),
-            "The same with the gallery extracted anew by the model of the row:",
+            "The same with the gallery re-extracted by the model of the row:",
             _table(columns, _square(result.names, result.own.mAP)),
         ]
     )
@@ -93,7 +92,7 @@ def _measures(result: SequenceResult) -> str:
         ["average accuracy", "mean of all models against the galleries up to their own", found["average_accuracy"]],
         ["backward transfer, stored galleries", "at the end - right after learning", found["backward_transfer"]],
     ]
-    for where, table_TT in (("stored galleries", result.table.mAP), ("extracted anew", result.own.mAP)):
+    for where, table_TT in (("stored galleries", result.table.mAP), ("re-extracted", result.own.mAP)):
         for definition, meaning in DEFINITIONS.items():
             rows.append([f"forgetting ({definition}), {where}", meaning, forgetting(table_TT, definition=definition)])
     rows = [[name, meaning, _percent(value)] for name, meaning, value in rows]

@@ -99,7 +99,7 @@ def forgetting(table_TT: NDArray[np.float64], *, definition: Forgetting) -> floa
 
     Args:
         table_TT: Entries with i >= j are used. The table of stored galleries shows what users notice; that of galleries
-            extracted anew (`SequenceResult.own`) shows what the model itself has forgotten.
+            re-extracted (`SequenceResult.own`) shows what the model itself has forgotten.
         definition: ``avalanche`` as in that library, ``chaudhry`` as in Chaudhry et al., ECCV 2018 (both negative where
             the end is better), or ``mammoth`` as in that library (never negative).
 

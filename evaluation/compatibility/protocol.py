@@ -38,10 +38,10 @@ def evaluate_stages(
     The definition, as a loop, with ``M(queries, galleries)`` the scores of all queries against all galleries together::
 
         for t in range(T):
-            bc[t] = M([query(t, k) for k <= t], [gallery(k, k) for k <= t])
-            reindex[t] = M([query(t, k) for k <= t], [gallery(t, k) for k <= t])
-            old[t] = M([query(k, k) for k <= t], [gallery(k, k) for k <= t])
-            frozen[t] = M([query(0, k) for k <= t], [gallery(0, k) for k <= t])
+            stored[t] = M([query(t, k) for k <= t], [gallery(k, k) for k <= t])
+            re_extracted[t] = M([query(t, k) for k <= t], [gallery(t, k) for k <= t])
+            no_update[t] = M([query(k, k) for k <= t], [gallery(k, k) for k <= t])
+            first_model[t] = M([query(0, k) for k <= t], [gallery(0, k) for k <= t])
         for i in range(T):
             for j in range(T):
                 table[i, j] = M([query(i, j)], [gallery(j, j)])  # i < j: NaN where the query was not extracted
@@ -113,14 +113,14 @@ def evaluate_unseen(
 
 def _stage(joint: Callable[[Parts], JointScores], t: int) -> StageScores:
     seen = range(t + 1)
-    bc = joint([(k, t, k) for k in seen])
+    stored = joint([(k, t, k) for k in seen])
     if t == 0:  # one model and one dataset: all four are the same
-        return StageScores(bc=bc, reindex=bc, old=bc, frozen=bc)
+        return StageScores(stored=stored, re_extracted=stored, no_update=stored, first_model=stored)
     return StageScores(
-        bc=bc,
-        reindex=joint([(k, t, t) for k in seen]),
-        old=joint([(k, k, k) for k in seen]),
-        frozen=joint([(k, 0, 0) for k in seen]),
+        stored=stored,
+        re_extracted=joint([(k, t, t) for k in seen]),
+        no_update=joint([(k, k, k) for k in seen]),
+        first_model=joint([(k, 0, 0) for k in seen]),
     )
 
 

@@ -25,8 +25,8 @@ from evaluation.compatibility.sequence import (
     UnseenScores,
 )
 
-KINDS = ("bc", "reindex", "old", "frozen")
-"""See `StageScores`."""
+KINDS = {"stored": "stored", "re_extracted": "re-extracted", "no_update": "no update", "first_model": "first model"}
+"""Fields of `StageScores`, and how people read them."""
 
 
 def measures_of(result: SequenceResult) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def measures_of(result: SequenceResult) -> dict[str, Any]:
         },
         "backward_transfer": backward_transfer(table_TT),
         "update_gain": gains,
-        "update_gain_paragon": "the same model with the gallery extracted anew",
+        "update_gain_paragon": "the same model with the gallery re-extracted",
     }
 
 
@@ -101,7 +101,7 @@ def from_json(saved: Mapping[str, Any]) -> SequenceResult:
 def _stage_json(stage: StageScores, result: SequenceResult) -> dict[str, Any]:
     joint: dict[str, JointScores] = {kind: getattr(stage, kind) for kind in KINDS}
     t = stage.number
-    alone = {"bc": result.table, "reindex": result.own}
+    alone = {"stored": result.table, "re_extracted": result.own}
     return {
         "name": stage.name,
         **{kind: {"mAP": scores.mAP, "rank1": scores.rank1} for kind, scores in joint.items()},
@@ -109,7 +109,7 @@ def _stage_json(stage: StageScores, result: SequenceResult) -> dict[str, Any]:
         "datasets": [
             {
                 "name": name,
-                "num_queries": stage.bc.datasets[k].num_queries,
+                "num_queries": stage.stored.datasets[k].num_queries,
                 **{
                     kind: {"mAP": scores.datasets[k].mAP, "rank1": scores.datasets[k].rank1}
                     for kind, scores in joint.items()

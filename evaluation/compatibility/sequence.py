@@ -56,24 +56,24 @@ class JointScores:
 class StageScores:
     """What users see after stage t, and what it is to be compared with; queries of the datasets 0 to t."""
 
-    bc: JointScores
-    """Queries by model t, the gallery of each dataset k as model k stored it: nothing is extracted anew."""
-    reindex: JointScores
+    stored: JointScores
+    """Queries by model t, the gallery of each dataset k as model k stored it: nothing is re-extracted."""
+    re_extracted: JointScores
     """Queries and galleries by model t: what extracting everything anew would give."""
-    old: JointScores
+    no_update: JointScores
     """Queries and gallery of dataset k by model k: no update at all."""
-    frozen: JointScores
+    first_model: JointScores
     """Everything by model 0: no learning at all."""
 
     @property
     def number(self) -> int:
         """T, from 0."""
-        return len(self.bc.datasets) - 1
+        return len(self.stored.datasets) - 1
 
     @property
     def name(self) -> str:
         """That of the dataset which the stage learned."""
-        return self.bc.datasets[-1].name
+        return self.stored.datasets[-1].name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ class EarlierDataset:
     old_old: float
     """The model of that stage with its own gallery: what was had before."""
     new_new: float
-    """The new model with the gallery extracted anew."""
+    """The new model with the gallery re-extracted."""
     is_compatible: bool
     is_remembered: bool
 
@@ -33,7 +33,7 @@ class EarlierDataset:
 
     @property
     def forgetting(self) -> float:
-        """What the model has lost even where the gallery is extracted anew; negative is a gain."""
+        """What the model has lost even where the gallery is re-extracted; negative is a gain."""
         return self.old_old - self.new_new
 
 
@@ -91,7 +91,7 @@ def judge(
         own_TT: `SequenceResult.own.mAP`.
         stage: That of the model, from 0.
         names: Of the T stages.
-        max_forgetting: Loss of mAP that is allowed where galleries are extracted anew, 0 to 1.
+        max_forgetting: Loss of mAP that is allowed where galleries are re-extracted, 0 to 1.
         tolerance: Loss of mAP that is not quite allowed against stored galleries, 0 to 1.
 
     Raises:
@@ -134,7 +134,7 @@ def _reasons(dataset: EarlierDataset, tolerance: float, max_forgetting: float) -
         )
     if not dataset.is_remembered:
         reasons.append(
-            f"{dataset.name}: even with the gallery extracted anew, the model reaches {100 * dataset.new_new:.2f} % "
+            f"{dataset.name}: even with the gallery re-extracted, the model reaches {100 * dataset.new_new:.2f} % "
             f"mAP, {100 * dataset.forgetting:.2f} points less than the {100 * dataset.old_old:.2f} % right after "
             f"learning; at most {100 * max_forgetting:.2f} points are allowed"
         )

@@ -33,8 +33,8 @@ def sweep(
             times. Or by its name: --loss.temperature 'loguniform(0.02,0.2)'.
         space: JSON or TOML file of more settings.
         samples: Trials with drawn values.
-        metric: What is best after the last stage: mAP or rank1 with stored galleries, reindex_mAP with galleries
-            extracted anew, matching_mAP by QAConv in those.
+        metric: What is best after the last stage: mAP or rank1 with stored galleries, re_extracted_mAP with galleries
+            re-extracted, matching_mAP by QAConv in those.
         stage: A dataset that comes in, several times in order.
         start: First weights: a model directory, a file (.safetensors, .pth), torchvision:NAME or timm:TAG; else random.
         identities: Training identities of each stage, the first by number; 0 takes all.

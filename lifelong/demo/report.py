@@ -27,8 +27,8 @@ def describe_stages(found: Mapping[str, SequenceResult], results: Mapping[str, d
     tiles = (
         Tile(
             label="after three domains, mAP",
-            value=percent(bc.bc.mAP),
-            detail=f"galleries never extracted again; fine-tuning: {percent(fine.bc.mAP)}",
+            value=percent(bc.stored.mAP),
+            detail=f"galleries never re-extracted; fine-tuning: {percent(fine.stored.mAP)}",
         ),
     )
     sections: tuple[Section, ...] = (
@@ -37,7 +37,7 @@ def describe_stages(found: Mapping[str, SequenceResult], results: Mapping[str, d
             paragraphs=(
                 "The backbone above is now trained with labels on three streets of different style, one after the "
                 "other. Each stage extracts the gallery of its own domain once, with its own model, and no gallery is "
-                "ever extracted again: the newest model's queries search features of all models before it. "
+                "ever re-extracted: the newest model's queries search features of all models before it. "
                 "Everybody's queries are put to all galleries together.",
                 "Fine-tuning learns each new domain and is free to move its features away from the stored ones. "
                 "LReID-BC is trained to keep them usable: its features of remembered people are drawn to the frozen "
@@ -55,7 +55,7 @@ def describe_stages(found: Mapping[str, SequenceResult], results: Mapping[str, d
                         [100 * getattr(stage, name).mAP for stage in result.stages],
                     )
                     for method, result in found.items()
-                    for name, what in (("bc", "stored galleries"), ("reindex", "extracted again"))
+                    for name, what in (("stored", "stored"), ("re_extracted", "re-extracted"))
                 },
                 x_label="stages learned",
                 y_label="mAP, percent",
@@ -79,19 +79,19 @@ def describe_stages(found: Mapping[str, SequenceResult], results: Mapping[str, d
 
 
 def _scores(found: Mapping[str, SequenceResult]) -> Table:
-    columns = ("after the last stage, mAP / Rank-1", "stored galleries", "extracted again", "no update", "first model")
+    columns = ("after the last stage, mAP / Rank-1", "stored", "re-extracted", "no update", "first model")
     rows = []
     for method, result in found.items():
         last = result.stages[-1]
-        scores = (last.bc, last.reindex, last.old, last.frozen)
+        scores = (last.stored, last.re_extracted, last.no_update, last.first_model)
         rows.append((METHODS[method], *(f"{percent(one.mAP)} / {percent(one.rank1)}" for one in scores)))
     return Table(
         heading="All queries, all galleries together",
         columns=columns,
         rows=tuple(rows),
         highlight_row=list(found).index("lreid-bc"),
-        caption="Stored galleries: queries by the newest model, each gallery by the model of its own stage. Extracted "
-        "again: both by the newest. No update: each domain's queries and gallery by its own stage's model. First "
+        caption="Stored: queries by the newest model, each gallery by the model of its own stage. Re-extracted: "
+        "both by the newest. No update: each domain's queries and gallery by its own stage's model. First "
         "model: everything by the first stage.",
     )
 
@@ -99,7 +99,7 @@ def _scores(found: Mapping[str, SequenceResult]) -> Table:
 def _gallery(run: str) -> Table:
     shards = Gallery.open(storage.join(run, "gallery")).manifest.shards
     return Table(
-        heading="The gallery that was never extracted again",
+        heading="The gallery that was never re-extracted",
         columns=("extracted by the model of", "model", "images", "SHA-256"),
         rows=tuple((shard.source, *shard.models, f"{shard.num_rows:,}", shard.sha256[:16]) for shard in shards),
         caption="Shards are written once. `python -m lifelong gallery verify` compares their bytes with these hashes.",

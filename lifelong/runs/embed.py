@@ -16,8 +16,8 @@ def embed(stage: StageFolder, backend: Backend) -> None:
     """Embed what the evaluation after a stage needs and no earlier stage has left.
 
     The gallery of a dataset that users search is the one by the model of its own stage. What else is embedded serves
-    the comparison: galleries by later models (``reindex``), everything by the first (``frozen``), and queries of the
-    new dataset by older models.
+    the comparison: galleries by later models (``re_extracted``), everything by the first (``first_model``), and
+    queries of the new dataset by older models.
 
     Args:
         stage: It has just been trained, as all before it.

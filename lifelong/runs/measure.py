@@ -27,7 +27,7 @@ MOST_IN_A_CHART = 12
 def match(stage: StageFolder, backend: Backend) -> None:
     """Score the model of a stage by QAConv too, if it has a matching branch, and note that in ``matching.json``.
 
-    Every dataset so far is extracted anew and searched in its own gallery: maps of different models are not comparable,
+    Every dataset so far is re-extracted and searched in its own gallery: maps of different models are not comparable,
     and the gallery that grows with the run holds embeddings alone.
     """
     run, location, scoring = stage.run, stage.run.file("matching.json"), BenchmarkScoring()
@@ -44,7 +44,7 @@ def match(stage: StageFolder, backend: Backend) -> None:
     storage.write_json(location, found)
     scores = found[stage.name]["datasets"]
     each = ", ".join(f"{name} {100 * one['mAP']:.1f} %" for name, one in scores.items())
-    console.print(f"stage {stage.number}, {stage.name}: mAP by QAConv, galleries extracted anew: {each}", markup=False)
+    console.print(f"stage {stage.number}, {stage.name}: mAP by QAConv, galleries re-extracted: {each}", markup=False)
 
 
 def measure(run: Run, *, upto: int | None = None) -> SequenceResult:

@@ -99,8 +99,8 @@ def score(stage: StageFolder) -> dict[str, Any]:
     scores = measure(stage.run, upto=stage.number)
     last = scores.stages[-1]
     console.print(
-        f"stage {stage.number}, {stage.name}: mAP without re-extraction {100 * last.bc.mAP:.1f} %, "
-        f"re-extracted {100 * last.reindex.mAP:.1f} %, no update {100 * last.old.mAP:.1f} %",
+        f"stage {stage.number}, {stage.name}: mAP stored {100 * last.stored.mAP:.1f} %, "
+        f"re-extracted {100 * last.re_extracted.mAP:.1f} %, no update {100 * last.no_update.mAP:.1f} %",
         markup=False,
     )
     return to_json(scores)

@@ -71,7 +71,7 @@ def test_ray_trains_what_one_process_trains_also_when_a_worker_dies(
     for name, value in wanted.items():
         assert torch.allclose(found[name], value, rtol=1e-9, atol=1e-12), name
     assert [record["step"] for record in read_metrics(Run(out, plan).stage(2).location)] == list(range(1, 7))
-    assert result["stages"][1]["bc"]["mAP"] == pytest.approx(expected["stages"][1]["bc"]["mAP"], abs=0.02)
+    assert result["stages"][1]["stored"]["mAP"] == pytest.approx(expected["stages"][1]["stored"]["mAP"], abs=0.02)
 
 
 def test_ray_follows_the_graph_of_every_epoch(ray_cluster: None, domains: Path, tmp_path: Path):

@@ -13,7 +13,7 @@ from tests.evaluation.compatibility.stages import drifting, make_dataset, rotate
 
 NAMES = ("one", "two", "three")
 DATASETS = [make_dataset(seed, num_identities=size) for seed, size in enumerate((5, 8, 3))]
-KINDS = ("bc", "reindex", "old", "frozen")
+KINDS = ("stored", "re_extracted", "no_update", "first_model")
 
 
 def test_a_single_stage_is_ordinary_evaluation():
@@ -30,7 +30,7 @@ def test_a_single_stage_is_ordinary_evaluation():
 def test_one_model_at_every_stage_scores_alike_whoever_extracted_the_gallery():
     found = evaluate_stages(NAMES, source_of(DATASETS, same_model))
     for stage in found.stages:
-        assert stage.bc == stage.reindex == stage.old == stage.frozen
+        assert stage.stored == stage.re_extracted == stage.no_update == stage.first_model
     assert average_compatibility(found.table.mAP, ties="strict") == 0
     assert average_compatibility(found.table.mAP, ties="non-strict") == 1
     assert [stage.name for stage in found.stages] == list(NAMES)
@@ -40,11 +40,11 @@ def test_one_model_at_every_stage_scores_alike_whoever_extracted_the_gallery():
 def test_a_model_rotated_against_the_stored_gallery_is_ruined_there_and_nowhere_else():
     found, same = (evaluate_stages(NAMES, source_of(DATASETS, embed)) for embed in (rotated, same_model))
     last, expected = found.stages[-1], same.stages[-1]
-    assert last.reindex == expected.reindex
-    assert last.frozen == expected.frozen
+    assert last.re_extracted == expected.re_extracted
+    assert last.first_model == expected.first_model
     np.testing.assert_array_equal(found.own.mAP, same.own.mAP)
-    assert last.bc.mAP < 0.6 * expected.bc.mAP
-    assert last.bc.datasets[2].mAP > last.bc.datasets[0].mAP, "the newest gallery is of the newest model"
+    assert last.stored.mAP < 0.6 * expected.stored.mAP
+    assert last.stored.datasets[2].mAP > last.stored.datasets[0].mAP, "the newest gallery is of the newest model"
     assert average_compatibility(found.table.mAP, ties="non-strict") == 0
 
 
@@ -61,10 +61,10 @@ def test_every_score_is_of_the_queries_and_galleries_that_it_names():
     for t, stage in enumerate(found.stages):
         models = {"newest": lambda _, t=t: t, "own": lambda k: k, "first": lambda _: 0}
         for kind, query, gallery in (
-            ("bc", "newest", "own"),
-            ("reindex", "newest", "newest"),
-            ("old", "own", "own"),
-            ("frozen", "first", "first"),
+            ("stored", "newest", "own"),
+            ("re_extracted", "newest", "newest"),
+            ("no_update", "own", "own"),
+            ("first_model", "first", "first"),
         ):
             assert getattr(stage, kind) == expected(range(t + 1), models[query], models[gallery])
         for k in range(3):

@@ -9,7 +9,7 @@ import pytest
 from evaluation.compatibility.chart import table_chart
 from evaluation.compatibility.markdown import to_markdown
 from evaluation.compatibility.protocol import evaluate_stages, evaluate_unseen
-from evaluation.compatibility.results import from_json, measures_of, to_json
+from evaluation.compatibility.results import KINDS, from_json, measures_of, to_json
 from evaluation.compatibility.sequence import ScoreTable
 from tests.evaluation.compatibility.stages import drifting, make_dataset, source_of
 
@@ -29,13 +29,14 @@ def result():
 def test_json_holds_all_scores_and_null_for_what_is_not_known(result):
     saved = json.loads(json.dumps(to_json(result), allow_nan=False))
     assert list(saved) == ["stages", "table", "own", "measures", "unseen"]
-    assert list(saved["stages"][0]) == ["name", "bc", "reindex", "old", "frozen", "macro", "datasets", "isolated"]
+    assert list(saved["stages"][0]) == ["name", *KINDS, "macro", "datasets", "isolated"]
     last, scores = saved["stages"][-1], result.stages[-1]
-    assert last["bc"] == {"mAP": scores.bc.mAP, "rank1": scores.bc.rank1}
-    assert last["macro"]["frozen"] == {"mAP": scores.frozen.macro_mAP, "rank1": scores.frozen.macro_rank1}
-    assert last["datasets"][1]["old"]["mAP"] == scores.old.datasets[1].mAP
-    assert last["isolated"][0]["bc"]["mAP"] == result.table.mAP[2, 0]
-    assert last["isolated"][0]["reindex"]["rank1"] == result.own.rank1[2, 0]
+    assert last["stored"] == {"mAP": scores.stored.mAP, "rank1": scores.stored.rank1}
+    frozen = scores.first_model
+    assert last["macro"]["first_model"] == {"mAP": frozen.macro_mAP, "rank1": frozen.macro_rank1}
+    assert last["datasets"][1]["no_update"]["mAP"] == scores.no_update.datasets[1].mAP
+    assert last["isolated"][0]["stored"]["mAP"] == result.table.mAP[2, 0]
+    assert last["isolated"][0]["re_extracted"]["rank1"] == result.own.rank1[2, 0]
     assert saved["table"]["mAP"][1][2] is None
     assert saved["own"]["mAP"][0] == [result.own.mAP[0, 0], None, None]
     assert list(saved["unseen"]) == list(NAMES)
@@ -56,7 +57,7 @@ def test_measures_are_named_and_of_stored_galleries(result):
     better = replace(result, table=ScoreTable(mAP=TABLE, rank1=TABLE), own=ScoreTable(mAP=OWN, rank1=OWN))
     gains = [one["gain"] for one in to_json(better)["measures"]["update_gain"]]
     assert gains == [pytest.approx(1.0), pytest.approx(0.5), pytest.approx(-0.5)]
-    assert "the same model with the gallery extracted anew" in found["update_gain_paragon"]
+    assert "the same model with the gallery re-extracted" in found["update_gain_paragon"]
 
 
 def test_json_comes_back_as_the_same_result(result):
@@ -92,8 +93,8 @@ def test_markdown_is_in_percent_and_the_same_from_json(result):
     text = to_markdown(result)
     assert text == to_markdown(json.loads(json.dumps(to_json(result))))
     for value in (
-        result.stages[-1].bc.mAP,
-        result.stages[1].frozen.macro_rank1,
+        result.stages[-1].stored.mAP,
+        result.stages[1].first_model.macro_rank1,
         result.table.mAP[2, 0],
         result.unseen[2].mAP,
         measures_of(result)["forgetting"]["chaudhry"],

@@ -58,7 +58,7 @@ def test_forgetting_says_by_how_much():
     assert (found.is_compatible, found.is_remembering, found.passes) == (True, False, False)
     assert found.datasets[0].forgetting == pytest.approx(0.025)
     assert found.reasons == (
-        "market: even with the gallery extracted anew, the model reaches 47.50 % mAP, 2.50 points less than the "
+        "market: even with the gallery re-extracted, the model reaches 47.50 % mAP, 2.50 points less than the "
         "50.00 % right after learning; at most 2.00 points are allowed",
     )
     assert verdict(new_new=(0.475, 0.4), max_forgetting=0.03).passes

@@ -57,7 +57,7 @@ def test_a_graph_is_kept_of_every_epoch(matched):
 def test_a_run_of_two_stages(domains, tmp_path, recipe):
     plan = plan_of(domains, "north", "south", recipe=recipe, steps=5)
     result = run_sequence(plan, str(tmp_path), LocalBackend())
-    assert 0 < result["stages"][-1]["bc"]["mAP"] <= 1
+    assert 0 < result["stages"][-1]["stored"]["mAP"] <= 1
     done = storage.read_json(f"{tmp_path}/stages/02-south/done.json")
     assert done["steps"] == 5
     assert ("loss/prototype_distillation" in done["metrics"]) == (recipe == "dwopp")

@@ -67,10 +67,10 @@ def test_results_are_the_four_scores_of_each_stage_and_the_table(finished):
     assert json.loads((out / "results.json").read_text(encoding="utf-8")) == result
     assert [stage["name"] for stage in result["stages"]] == ["north", "south"]
     for stage in result["stages"]:
-        for name in ("bc", "reindex", "old", "frozen"):
+        for name in ("stored", "re_extracted", "no_update", "first_model"):
             assert {0 <= stage[name][score] <= 1 for score in ("mAP", "rank1")} == {True}
     first = result["stages"][0]
-    assert first["bc"] == first["reindex"] == first["old"] == first["frozen"]
+    assert first["stored"] == first["re_extracted"] == first["no_update"] == first["first_model"]
     assert np.array(result["table"]["mAP"]).shape == (2, 2)
     assert set(result["unseen"]) == {"north", "south"}
     assert "north" in (out / "results.md").read_text(encoding="utf-8")
