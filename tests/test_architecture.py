@@ -1,6 +1,7 @@
 """The rules of the code base that a program can check: imports point one way, Ray stays in the wiring."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,13 +51,21 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int]]:
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def imports_of(path: Path) -> list[tuple[str, int]]:
     """Every module that a file imports, wherever in the file, with the level of a relative import."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, 0) for alias in node.names)
+            found += ((alias.name, 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or "", node.level
+            found.append((node.module or "", node.level))
+    return found
 
 
 def imports_ray(path: Path) -> bool:
@@ -71,23 +80,30 @@ def walk_loaded(tree: ast.AST) -> Iterator[ast.AST]:
             yield from walk_loaded(node)
 
 
+@functools.cache
+def loads(path: Path) -> list[Path]:
+    """The modules of ours that a file imports itself when it is loaded."""
+    found: list[Path] = []
+    for node in walk_loaded(tree_of(path)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            places = (ROOT / f"{name.replace('.', '/')}.py", ROOT / name.replace(".", "/") / "__init__.py")
+            found += [place for place in places if name.split(".")[0] in ORDER and place.exists()]
+    return found
+
+
 def reach(path: Path) -> set[Path]:
     """The modules of ours that importing a file imports in turn, itself included."""
     seen, todo = set(), [path]
     while todo:
         current = todo.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        for node in walk_loaded(ast.parse(current.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                places = (ROOT / f"{name.replace('.', '/')}.py", ROOT / name.replace(".", "/") / "__init__.py")
-                todo += [place for place in places if place.exists() and name.split(".")[0] in ORDER]
+        if current not in seen:
+            seen.add(current)
+            todo += loads(current)
     return seen
 
 

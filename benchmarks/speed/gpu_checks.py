@@ -12,7 +12,6 @@ run by itself: one that fails leaves its error in the JSON, and the command ends
 - ``qaconv``: scores on the GPU against the CPU's, and pairs per second.
 - ``street``: with ``--clips`` and ``--street``: ISR from those clips, and what it finds of unseen people.
 """
-# ruff: noqa: E402 - the path of our packages comes before them: they are not installed there
 
 import argparse
 import json
@@ -26,7 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).parents[2])  # the folder of this file otherwise
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[2])  # the folder of this file otherwise
 
 import numpy as np
 import torch

@@ -10,7 +10,6 @@ For each kind of step, images per second:
   clean crops judged in a pass of their own, or with the augmented ones judged, which costs no pass.
 - ``step from the host``: the same, from crops in the host's memory, which are moved and augmented in each step.
 """
-# ruff: noqa: E402 - the path of our packages comes before them: they are not installed there
 
 import argparse
 import json
@@ -20,7 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[2])  # the folder of this file otherwise
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[2])  # the folder of this file otherwise
 
 import numpy as np
 import torch

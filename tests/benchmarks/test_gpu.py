@@ -1,24 +1,19 @@
 """What runs on a GPU machine runs here in a small form, and what it printed there is shown as it was."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks import results_file
-from benchmarks.provenance import ROOT
-from benchmarks.speed import gpu_saved
+from benchmarks.speed import gpu_checks, gpu_saved
 
 SMALL = ("--device=cpu", "--architecture=tiny", "--height=64", "--width=32", "--batch=16")
 SAVED = [path for path in sorted(results_file.FOLDER.glob("*.json")) if results_file.read(str(path))["kind"] == "gpu"]
 
 
-def test_the_checks_of_a_gpu_hold_on_a_cpu():
-    command = [sys.executable, "benchmarks/speed/gpu_checks.py", *SMALL, "--checks", "resume", "retrieval", "qaconv"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8")
-    assert done.returncode == 0, done.stderr[-3000:]
-    checks = json.loads(done.stdout)["checks"]
+def test_the_checks_of_a_gpu_hold_on_a_cpu(capsys):
+    assert gpu_checks.main([*SMALL, "--checks", "resume", "retrieval", "qaconv"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
     assert list(checks) == ["resume", "retrieval", "qaconv"]
     assert (checks["resume"]["step"], checks["resume"]["largest_gap"]) == (3, 0.0)
     assert checks["qaconv"]["float32"]["largest_gap"] == 0.0

@@ -21,7 +21,7 @@ def test_settings_reach_every_stage():
 @pytest.mark.parametrize(
     ("over", "message"),
     [
-        (["loss.temprature=0.1"], "there is no setting 'loss.tua'; perhaps you meant loss.temperature"),
+        (["loss.temprature=0.1"], "there is no setting 'loss.temprature'; perhaps you meant loss.temperature"),
         (["loss.temperature=0.1,0"], "loss.temperature must be > 0, got 0"),
         (["loss.temperature=warm"], "loss.temperature must be of kind float, got 'warm'"),
         ([], "name --over"),
