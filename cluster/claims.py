@@ -7,6 +7,8 @@ from cluster import storage
 from cluster.errors import InputError
 
 Compare = Callable[[Any, Any], list[str]]
+LONGEST = 60
+"""Characters of a value in an error text."""
 
 
 def refuse_others(
@@ -16,6 +18,7 @@ def refuse_others(
     file: str = "config.json",
     what: str = "run",
     may_change: Sequence[str] = (),
+    beside: Sequence[str] = (),
     compare: Compare | None = None,
 ) -> bool:
     """Check that a folder is free, or was begun with the same settings; write nothing.
@@ -26,6 +29,7 @@ def refuse_others(
         file: Where they stand in the folder.
         what: What the folder is of, in a word, for the error text.
         may_change: Paths of settings that may differ when the work goes on, such as ``config.scale``.
+        beside: Names of files that may be there without `file`: those who look after the same folder wrote them before.
         compare: Lists in what theirs (the first) and mine differ, or refuses with an error of its own.
 
     Returns:
@@ -44,7 +48,7 @@ def refuse_others(
                 "go on with the same options, or give another --out"
             )
         return True
-    if storage.list_files(folder):
+    if set(storage.list_files(folder)) - {storage.join(folder, name) for name in beside}:
         raise InputError(f"{folder} holds other files and no {file} of a {what}; give an empty --out")
     return False
 
@@ -61,9 +65,14 @@ def json_differences(theirs: Any, mine: Any, *, prefix: str = "", ignored: Seque
     if prefix in ignored:
         return []
     if not isinstance(theirs, dict) or not isinstance(mine, dict):
-        return [] if theirs == mine else [f"{prefix}: {theirs} -> {mine}"]
+        return [] if theirs == mine else [f"{prefix}: {_short(theirs)} -> {_short(mine)}"]
     found: list[str] = []
     for name in [*theirs, *(name for name in mine if name not in theirs)]:
         path = f"{prefix}.{name}" if prefix else name
         found += json_differences(theirs.get(name), mine.get(name), prefix=path, ignored=ignored)
     return found
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -10,6 +10,7 @@ from cluster import session, storage
 from cluster.errors import InputError
 from cluster.sweep.report import write_sweep
 from cluster.sweep.search_space import draw_trials, read_space
+from cluster.sweep.trials import claim_sweep
 from cluster.sweep.tune import sweep
 from cluster.values import override
 from lifelong.runs.backend import LocalBackend
@@ -70,11 +71,9 @@ def sweep_stages(
     mine = {"plan": plan_to_json(plan), "over": list(over), "samples": samples, "metric": metric}
     if space:
         mine["space"] = storage.resolve(space)
-    location = storage.join(out, "sweep-plan.json")
-    if storage.exists(location) and storage.read_json(location) != mine:
-        raise InputError(f"{out} holds another sweep; repeat its options, or give another --out")
+    claim_sweep(out, mine, writes=False)
     session.connect()
-    storage.write_json(location, mine)
+    claim_sweep(out, mine, writes=True)  # only what can start takes the folder
     values = plan_to_json(plan)
     found = sweep(
         lambda settings, reporter: run_trial(values, reporter.folder, settings),

@@ -8,7 +8,7 @@ from cluster import session, storage
 from cluster.errors import InputError
 from cluster.sweep.report import write_sweep
 from cluster.sweep.search_space import draw_trials, read_space
-from cluster.sweep.trials import Reporter
+from cluster.sweep.trials import Reporter, claim_sweep
 from cluster.sweep.tune import Halving, require_applied, sweep
 from cluster.values import override, require, to_json
 from evaluation.datasets.registry import read_dataset
@@ -124,11 +124,9 @@ def sweep_pretraining(
     # A wrong name or value is found before anything runs.
     steps = max(override(base, settings).total_steps(len(training)) for settings in trials)
     mine = {"config": to_json(base), "clips": clips, "sweep": to_json(config), "over": list(over), "space": space}
-    location = storage.join(out, "sweep-plan.json")
-    if storage.exists(location) and storage.read_json(location) != mine:
-        raise InputError(f"{out} holds another sweep; repeat its options, or give another --out")
+    claim_sweep(out, mine, writes=False)
     session.connect()
-    storage.write_json(location, mine)
+    claim_sweep(out, mine, writes=True)  # only what can start takes the folder
     halving = None
     if config.halving:
         grace = max(1, steps // config.reports) * config.grace_reports

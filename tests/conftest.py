@@ -1,6 +1,6 @@
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,20 @@ from tests.processes import UNGUARDED, quick_processes
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(wrapper=True)  # before xdist's own, which writes the groups into the names of tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """With xdist's ``--dist loadgroup``: one process has all that needs Ray, and begins with it; files stay whole."""
+    items.sort(key=_needs_no_ray)
+    for item in items:
+        group = item.nodeid.partition("::")[0] if _needs_no_ray(item) else "ray"
+        item.add_marker(pytest.mark.xdist_group(group))
+    return (yield)
+
+
+def _needs_no_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

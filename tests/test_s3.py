@@ -18,12 +18,12 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 import evaluation.__main__
 import lifelong.__main__
 import pretrain.__main__
+from cluster import session
 from cluster.console import run_cli
 from pretrain.models.directory import load_embedder
 from tests.evaluation.people import write_market
 from tests.lifelong.runs.runs import write_domains
 from tests.pretrain.ingest.films import write_folder
-from tests.processes import UNGUARDED
 
 ROOT = Path(__file__).parents[1]
 BUCKET = "films"
@@ -54,12 +54,16 @@ class Store:
         return json.loads(said.getvalue().splitlines()[-1])
 
     def run(self, package: str, line: str) -> dict:
-        """Run a command in a process of its own, which starts its own small Ray, and return its result."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        """Run a command in a process of its own, on the cluster of all tests, and return its result.
+
+        Its workers learn of the bucket as those of a submitted job do; Ray reads that from the environment.
+        """
+        job = {"RAY_ADDRESS": session.address()}
+        job["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": {"env_vars": self.environment}})
         done = subprocess.run(
             [sys.executable, "-m", package, *line.split()],
             cwd=ROOT,
-            env={**inherited, **UNGUARDED, **self.environment},
+            env={**os.environ, **job, **self.environment},
             capture_output=True,
             text=True,
             check=False,
@@ -71,7 +75,7 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()

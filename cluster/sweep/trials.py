@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cluster import storage
+from cluster.claims import claim, refuse_others
 from cluster.console import console
 from cluster.errors import InputError
 from cluster.sweep.search_space import name_of_trial
@@ -19,6 +20,8 @@ from cluster.sweep.search_space import name_of_trial
 Mode = Literal["max", "min"]
 """Whether the best trial has the largest metric or the smallest."""
 Record = dict[str, Any]
+PLAN = "sweep-plan.json"
+"""What a sweep is of; its trials are listed beside it."""
 SHOWN = 50
 """Trials that are listed on the screen."""
 
@@ -134,16 +137,20 @@ def begin(out: str, trials: Sequence[Mapping[str, Any]], **options: Any) -> dict
         raise InputError(f"a sweep needs trials that differ, got {len(trials)}, of which {len(records)} differ")
     listing = [{"trial": name, "settings": record["settings"]} for name, record in records.items()]
     plan = json.loads(json.dumps({**options, "trials": listing}))
-    location = storage.join(out, "trials.json")
-    if not storage.exists(location):
-        storage.write_json(location, plan)
-        return records
-    if storage.read_json(location) != plan:
-        raise InputError(f"{out} holds another sweep; repeat its options, or give another --out")
+    claim(out, plan, file="trials.json", what="sweep", beside=(PLAN,))
     for name in records:
         if storage.exists(f"{folder_of(out, name)}.json"):
             records[name] = storage.read_json(f"{folder_of(out, name)}.json")
     return records
+
+
+def claim_sweep(out: str, mine: Mapping[str, Any], *, writes: bool) -> None:
+    """Take a folder for a sweep, or go on with it; without `writes`, only check that this can be done.
+
+    Raises:
+        InputError: If there is another sweep, or other files.
+    """
+    (claim if writes else refuse_others)(out, mine, file=PLAN, what="sweep")
 
 
 def announce(out: str, total: int, missing: Mapping[str, Record]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cluster import storage
+from cluster.claims import claim
 from cluster.console import console
 from cluster.errors import InputError
 from cluster.values import fingerprint, to_json
@@ -76,16 +77,15 @@ def run_benchmark(
 
 def _claim(plan: LifelongPlan, out: str, manifest: Mapping[str, Any]) -> None:
     """Write what is trained and tested before anything is, or check that it is what the run was begun with."""
-    location, planned = storage.join(out, MANIFEST), storage.join(out, "plan.json")
-    if storage.exists(location):
-        difference = first_difference(storage.read_json(location), manifest)
-        if difference:
-            raise InputError(f"{out} was begun with other data ({difference}); restore it, or give another --out")
-        return
-    if any(file != planned for file in storage.list_files(out)):
-        raise InputError(f"{out} holds other files and no {MANIFEST} of a benchmark; give an empty --out")
-    storage.write_json(planned, plan_to_json(plan))  # by it, run_sequence knows the folder as its own
-    storage.write_json(location, dict(manifest))
+    claim(out, dict(manifest), file=MANIFEST, what="benchmark", compare=_changes)
+    planned = storage.join(out, "plan.json")
+    if not storage.exists(planned):
+        storage.write_json(planned, plan_to_json(plan))  # by it, run_sequence knows the folder as its own
+
+
+def _changes(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
+    difference = first_difference(theirs, mine)
+    return [f"the data, {difference}"] if difference else []
 
 
 def _settings(run: Run, scoring: BenchmarkScoring) -> str:

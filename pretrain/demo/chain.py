@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cluster import session, storage
+from cluster.claims import claim
 from cluster.console import console
-from cluster.errors import InputError
 from cluster.values import fingerprint, to_json
 from evaluation.datasets.registry import read_dataset
 from evaluation.embedding.embedder import Embedder
@@ -84,7 +84,7 @@ def run_demo(config: DemoConfig, extend: Extension | None = None) -> dict[str, A
         InputError: If the folder belongs to another demo.
     """
     out = os.path.abspath(config.out)
-    _claim(out, config)
+    claim_demo(out, config)
     if storage.exists(f"{out}/summary.json"):
         console.print(f"this demo is finished: {out}/report.html; remove {out} to run it again", markup=False)
         return storage.read_json(f"{out}/summary.json")
@@ -118,14 +118,11 @@ def run_demo(config: DemoConfig, extend: Extension | None = None) -> dict[str, A
     return summary
 
 
-def _claim(out: str, config: DemoConfig) -> None:
+def claim_demo(out: str, config: DemoConfig) -> None:
     """Refuse to mix two demos in one folder; the same demo goes on where it stopped."""
     parts = (street_of(config), run_of(config, isr_tiny()), run_of(config, infonce_tiny()), INGEST)
     mine = {"demo": [fingerprint(part) for part in parts], "street": to_json(street_of(config))}
-    location = f"{out}/demo.json"
-    if storage.exists(location) and storage.read_json(location) != mine:
-        raise InputError(f"{out} holds another demo (other size, seed or version); remove it or give another --out")
-    storage.write_json(location, mine)
+    claim(out, mine, file="demo.json", what="demo")
 
 
 def _announcer(started: float) -> Announce:

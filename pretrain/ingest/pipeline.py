@@ -19,7 +19,7 @@ import numpy as np
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset
 
-from cluster import session, storage
+from cluster import claims, session, storage
 from cluster.console import progress_bar
 from cluster.errors import InputError
 from cluster.resources import READER, Demand, check_fits
@@ -93,26 +93,20 @@ def claim(out: str, config: IngestConfig, locations: dict[str, str]) -> None:
         InputError: If it holds something else, clips of another configuration, or clips of inputs that are not among
             these: segments are found again by the video's id, and training reads every clip that is there.
     """
-    location, inputs = storage.join(out, "config.json"), storage.join(out, "inputs.json")
-    if storage.exists(location):
-        changed = differences(from_json(IngestConfig, storage.read_json(location)), config)
-        if changed:
-            raise InputError(
-                f"{out} holds clips made with another configuration ({'; '.join(changed)}); "
-                "use the same options, or another --out"
-            )
-        earlier = storage.read_json(inputs) if storage.exists(inputs) else {}
-        others = [f"{name} of {place}" for name, place in earlier.items() if locations.get(name) != place]
-        if others:
-            raise InputError(
-                f"{out} holds clips of {len(others)} other inputs ({others[0]}); name these too, or use another --out"
-            )
-    elif storage.list_files(out):
-        raise InputError(f"{out} holds other files and no config.json of a clips directory; give an empty --out")
-    else:
-        storage.write_json(location, to_json(config))
+    claims.claim(out, to_json(config), what="clips directory", compare=_changes)
+    inputs = storage.join(out, "inputs.json")
+    earlier = storage.read_json(inputs) if storage.exists(inputs) else {}
+    others = [f"{name} of {place}" for name, place in earlier.items() if locations.get(name) != place]
+    if others:
+        raise InputError(
+            f"{out} holds clips of {len(others)} other inputs ({others[0]}); name these too, or use another --out"
+        )
     storage.write_json(inputs, locations)
     storage.remove(storage.join(out, "attempts"))
+
+
+def _changes(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    return differences(from_json(IngestConfig, theirs), from_json(IngestConfig, mine))
 
 
 def plan_workers(workers: int) -> int:

@@ -65,5 +65,8 @@ def test_a_sweep_scores_its_trials_and_keeps_to_itself(ray_cluster: None, tmp_pa
     assert trials[0]["metrics"]["mAP"] >= trials[1]["metrics"]["mAP"] > 0
     assert storage.read_json(f"{out}/sweep.json") == {"trials": trials}
     assert len(list(Path(out, "trials").glob("*/results.json"))) == 2
-    with pytest.raises(ValueError, match="holds another sweep; repeat its options, or give another --out"):
+    with pytest.raises(
+        ValueError,
+        match=r"to a sweep with other settings \(over: \[\] -> \['loss\.compatibility=0\.5,2'\]; sp",
+    ):
         sweep_stages(plan, ["loss.compatibility=0.5,2"], out, samples=1)

@@ -47,7 +47,7 @@ def test_equal_draws_make_one_trial():
     ("name", "content"),
     [
         ("space.json", '{"loss.temperature": "loguniform(0.03, 0.3)", "loss": {"beta": [0, 1, 2]}, "head": "x,y"}'),
-        ("space.toml", 'head = "x,y"\n[loss]\ntau = "0.03:0.3"\nbeta = [0, 1, 2]'),
+        ("space.toml", 'head = "x,y"\n[loss]\ntemperature = "0.03:0.3"\nbeta = [0, 1, 2]'),
     ],
 )
 def test_a_file_says_the_same(tmp_path, name, content):

@@ -49,7 +49,7 @@ def test_records_are_found_again_and_another_sweep_is_refused(tmp_path):
     write_record(out, names[1], record)
     assert begin(out, trials, metric="mAP") == {names[0]: new_record(trials[0]), names[1]: record}
     for changed in ({"trials": trials[:1], "metric": "mAP"}, {"trials": trials, "metric": "rank1"}):
-        with pytest.raises(ValueError, match="holds another sweep; repeat its options, or give another --out"):
+        with pytest.raises(ValueError, match=r"belongs to a sweep with other settings \(.*\); go on with"):
             begin(out, **changed)
     for alike in ([], [{"x": 1}, {"x": "1"}]):
         with pytest.raises(ValueError, match="needs trials that differ"):

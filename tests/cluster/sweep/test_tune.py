@@ -174,7 +174,7 @@ def test_settings_that_were_applied_pass(asked):
             "asked for loss.temperature=0.05, the checkpoint of the trial has 0.1: the sweep does not apply its "
             "settings",
         ),
-        ({"loss.temprature": "0.1"}, "asked for loss.tua=0.1, the checkpoint of the trial has no such setting"),
+        ({"loss.temprature": "0.1"}, "asked for loss.temprature=0.1, the checkpoint of the trial has no such setting"),
         ({"loss.use": "false"}, "asked for loss.use=false, .* has True"),
         ({"loss.beta": True}, "asked for loss.beta=True, .* has 1"),
         ({"loss.beta": "warm"}, "asked for loss.beta=warm, .* has 1"),

@@ -138,7 +138,7 @@ def test_other_data_other_settings_and_other_folders_are_refused(within, domains
     out = str(within[0])
     plan, manifest = intra_of(domains)
     shuffled, its_manifest = intra_of(domains, rule="shuffled")
-    with pytest.raises(ValueError, match=r"begun with other data \(rule: all identities in 2 tasks, ascending against"):
+    with pytest.raises(ValueError, match=r"benchmark with other settings \(the data, rule: all identities in 2 tasks"):
         run_benchmark(shuffled, out, Counting(), its_manifest, SCORING)
     other = intra_of(domains, config=replace(CONFIG, seed=9))[0]
     with pytest.raises(ValueError, match=r"stage task01 of the run has other settings \(config\.seed: 0 -> 9\)"):

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from pretrain.demo.chain import DemoConfig, run_demo, run_of, street_of
+from pretrain.demo.chain import DemoConfig, claim_demo, run_demo, run_of, street_of
 from pretrain.recipes import infonce_tiny, isr_tiny
 
 
 def finished(folder, summary):
+    claim_demo(str(folder), DemoConfig(out=str(folder)))
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
 
@@ -26,7 +27,10 @@ def test_a_finished_demo_is_not_run_again(tmp_path, capsys):
 def test_another_demo_in_the_same_folder_is_refused(tmp_path, changes):
     finished(tmp_path, {})
     start(tmp_path)
-    with pytest.raises(ValueError, match="holds another demo"):
+    with pytest.raises(
+        ValueError,
+        match=r"belongs to a demo with other settings \(.*; go on with the same options",
+    ):
         start(tmp_path, **changes)
 
 

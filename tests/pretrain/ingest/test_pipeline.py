@@ -89,7 +89,7 @@ def test_a_directory_is_taken_for_one_configuration_and_its_inputs(tmp_path: Pat
     storage.write_json(f"{out}/attempts/name", 3)
     claim(out, CONFIG, {"a": "/x/a", "b": "/x/b"})
     assert not storage.exists(f"{out}/attempts"), "a new start gives every segment new attempts"
-    with pytest.raises(ValueError, match=r"another configuration \(stride: 5 -> 2\); use the same options, or another"):
+    with pytest.raises(ValueError, match=r"clips directory with other settings \(stride: 5 -> 2\); go on with"):
         claim(out, replace(CONFIG, stride=2), {"a": "/x/a", "b": "/x/b"})
     with pytest.raises(
         ValueError, match=r"holds clips of 1 other inputs \(b of /x/b\); name these too, or use another"
