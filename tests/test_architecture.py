@@ -14,7 +14,7 @@ ORDER = ("cluster", "evaluation", "pretrain", "lifelong")
 """Each may import those before it."""
 ROOMS = {
     "cluster": (
-        "errors", "causes", "extensions", "storage", "values", "claims", "resources", "memory", "options",
+        "errors", "causes", "versions", "extensions", "storage", "values", "claims", "resources", "memory", "options",
         "console", "session", "sweep",
     ),
     "evaluation": (

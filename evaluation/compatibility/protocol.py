@@ -30,7 +30,6 @@ def evaluate_stages(
     features: FeatureSource,
     *,
     protocol: Protocol = MARKET,
-    last_only: bool = False,
     device: str = "cpu",
 ) -> SequenceResult:
     """Score the models of all stages, jointly over the datasets and dataset by dataset.
@@ -51,8 +50,6 @@ def evaluate_stages(
         names: Of the T stages; that of a stage is also that of its dataset.
         features: Where the features are.
         protocol: The rules.
-        last_only: Whether the newest model alone is scored, which is all that `judge` needs: one stage, and of the
-            tables the last row and the diagonal.
         device: Where distances are computed.
 
     Raises:
@@ -60,21 +57,18 @@ def evaluate_stages(
             different sizes, the protocol draws its gallery from the queries, or a dataset's queries have no match.
     """
     _check_names(names, "stages")
-    everything, last = range(len(names)), len(names) - 1
+    everything = range(len(names))
     read = functools.lru_cache(maxsize=4 * len(names))(features)  # about what a stage needs
     joint = functools.partial(_joint, names, names, read, protocol, device)
     table, own = np.full((2, 2, len(names), len(names)), np.nan)
     stages = []
     for i in everything:
         for j in everything:
-            if last_only and i not in (j, last):
-                continue
             if i >= j or read(i, j, "query") is not None:
                 table[:, i, j] = _alone(joint([(j, i, j)]))
             if i >= j:
                 own[:, i, j] = table[:, i, j] if i == j else _alone(joint([(j, i, i)]))
-        if i == last or not last_only:
-            stages.append(_stage(joint, i))
+        stages.append(_stage(joint, i))
     return SequenceResult(
         names=tuple(names),
         stages=tuple(stages),

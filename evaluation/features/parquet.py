@@ -28,9 +28,12 @@ from numpy.typing import NDArray
 from cluster import storage
 from cluster.console import meter
 from cluster.errors import InputError
+from cluster.versions import KEY, check_version, of_parquet
 from evaluation.features.npz import UNKNOWN_MODEL
 from evaluation.features.table import Features
 
+VERSION = 1
+"""Of the file."""
 REQUIRED = ("feature", "identity", "camera", "split")
 OPTIONAL = ("time_seconds", "path", "model_fingerprint")
 ROWS_AT_ONCE = 4096
@@ -52,6 +55,7 @@ def write_features(location: str, features: Features) -> None:
             "model_fingerprint": pa.array(features.model_fingerprint, pa.string()),
         }
     )
+    table = table.replace_schema_metadata({KEY: str(VERSION)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, row_group_size=ROWS_AT_ONCE)
     storage.write_bytes(storage.resolve(location), buffer.getvalue())
@@ -67,6 +71,7 @@ def read_parquet(location: str) -> Features:
     try:
         with storage.open_for_reading(location) as stream:
             file = pq.ParquetFile(stream, pre_buffer=False)  # reading ahead would hold all of it twice
+            check_version("the features file", of_parquet(file.schema_arrow.metadata), VERSION)
             missing = [name for name in REQUIRED if name not in file.schema_arrow.names]
             if missing:
                 raise InputError(f"has no column {', '.join(missing)}; a features file has {', '.join(REQUIRED)}")

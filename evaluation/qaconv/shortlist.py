@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.errors import InputError
-from evaluation.metrics.distances import CHUNK_ENTRIES, unit_rows
+from evaluation.metrics.distances import CHUNK_ENTRIES, check_features, unit_rows
 from evaluation.qaconv.head import QAConvHead
-from evaluation.qaconv.index import GalleryIndex
 from evaluation.qaconv.scores import Maps, score_chunks, scores
 
 
@@ -32,22 +31,19 @@ def rescore(
     Args:
         query_QLC: Queries.
         gallery_GMC: The gallery; only the maps of candidates are read.
-        candidate_QK: Gallery rows; -1 is none.
+        candidate_QK: Gallery rows.
         head: The matcher.
         advance: Called with the number of pairs after each query.
         options: ``dtype`` and ``device`` of `evaluation.qaconv.scores.raw_scores`.
 
     Returns:
-        float32 [Q, K]; larger is nearer; -inf for no candidate.
+        float32 [Q, K]; larger is nearer.
     """
-    score_QK = np.full(candidate_QK.shape, -np.inf, np.float32)
+    score_QK = np.empty(candidate_QK.shape, np.float32)
     for q, candidate_K in enumerate(candidate_QK):
-        found = np.flatnonzero(candidate_K >= 0)
-        if len(found):
-            gallery_KMC = gallery_GMC[candidate_K[found]]
-            score_QK[q, found] = scores(query_QLC[q : q + 1], gallery_KMC, head, **options)[0]
+        score_QK[q] = scores(query_QLC[q : q + 1], gallery_GMC[candidate_K], head, **options)[0]
         if advance:
-            advance(len(found))
+            advance(len(candidate_K))
     return score_QK
 
 
@@ -59,8 +55,6 @@ def shortlist_chunks(
     head: QAConvHead,
     *,
     k: int,
-    index: GalleryIndex | None = None,
-    model_fingerprint: str = "",
     **options: Any,
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Yield distances in which the K likeliest gallery images of each query come first, in the order of QAConv.
@@ -86,30 +80,27 @@ def shortlist_chunks(
         gallery_GD: The same of the gallery.
         head: The matcher.
         k: K, >= 1.
-        index: Finds the candidates; None searches exhaustively. One that finds fewer than K leaves the others to the
-            rest.
-        model_fingerprint: Which weights made the vectors; an index of others is refused.
         options: ``dtype``, ``device`` and ``advance`` of `evaluation.qaconv.scores.raw_scores`.
 
     Yields:
         The rows of the chunk, and float32 [C, G]; smaller is nearer.
 
     Raises:
-        InputError: If k is < 1, the numbers of vectors and maps differ, or the index is of another model or size.
+        InputError: If k is < 1, the numbers of vectors and maps differ, or a vector is zero or not finite.
     """
-    _check(query_QLC, gallery_GMC, query_QD, gallery_GD, k, index)
+    _check(query_QLC, gallery_GMC, query_QD, gallery_GD, k)
     num_gallery = len(gallery_GMC)
     if k >= num_gallery:
         yield from score_chunks(query_QLC, gallery_GMC, head, **options)
         return
-    index = index or GalleryIndex.build(gallery_GD, model_fingerprint=model_fingerprint)
     query_QD, gallery_GD = unit_rows(query_QD), unit_rows(gallery_GD)
     step = max(1, CHUNK_ENTRIES // num_gallery)
     for first in range(0, len(query_QLC), step):
         rows = slice(first, min(first + step, len(query_QLC)))
-        _, candidate_CK = index.search(query_QD[rows], k, model_fingerprint=model_fingerprint)
+        cosine_CG = query_QD[rows] @ gallery_GD.T
+        candidate_CK = np.argpartition(cosine_CG, num_gallery - k, axis=1)[:, num_gallery - k :]
         distance_CK = -rescore(query_QLC[rows], gallery_GMC, candidate_CK, head, **options)
-        yield rows, _assemble(distance_CK, candidate_CK, query_QD[rows] @ gallery_GD.T)
+        yield rows, _assemble(distance_CK, candidate_CK, cosine_CG)
 
 
 def agreement(exact_QG: NDArray[np.float32], shortlisted_QG: NDArray[np.float32], *, top: int = 10) -> float:
@@ -140,13 +131,11 @@ def _assemble(
 ) -> NDArray[np.float32]:
     """Put the rest behind the candidates; uses the memory of the cosines."""
     for distance_K, candidate_K, cosine_G in zip(distance_CK, candidate_CK, cosine_CG, strict=True):
-        is_found_K = candidate_K >= 0
-        found, distance = candidate_K[is_found_K], distance_K[is_found_K]
-        worst = np.nextafter(distance.max(initial=-np.inf) if len(found) else np.float32(0), np.float32(np.inf))
-        cosine_G[found] = -np.inf
+        worst = np.nextafter(distance_K.max(), np.float32(np.inf))
+        cosine_G[candidate_K] = -np.inf
         top = cosine_G.max()
         cosine_G[:] = worst + (top - cosine_G)
-        cosine_G[found] = distance
+        cosine_G[candidate_K] = distance_K
     return cosine_CG
 
 
@@ -156,12 +145,10 @@ def _check(
     query_QD: NDArray[np.float32],
     gallery_GD: NDArray[np.float32],
     k: int,
-    index: GalleryIndex | None,
 ) -> None:
     if k < 1:
         raise InputError(f"a shortlist needs k >= 1, got {k}")
     for name, maps, vectors in (("query", query_QLC, query_QD), ("gallery", gallery_GMC, gallery_GD)):
         if len(maps) != len(vectors):
             raise InputError(f"{len(maps)} {name} maps need as many vectors, got {len(vectors)}")
-    if index is not None and len(index) != len(gallery_GMC):
-        raise InputError(f"the index holds {len(index)} images and the gallery {len(gallery_GMC)}; build it again")
+        check_features(vectors, name)

@@ -69,26 +69,6 @@ def line_chart(
     return _svg(figure)
 
 
-def bar_chart(values: Mapping[str, float], *, y_label: str, y_is_percent: bool = False) -> str:
-    """Draw one bar per name, with its value written above, and return the SVG.
-
-    Args:
-        values: Name to height; at most six bars.
-        y_label: What the height is, with its unit.
-        y_is_percent: Whether heights are fractions of 1, to be labelled in percent.
-
-    Raises:
-        InputError: If there are no bars, or too many to tell apart.
-    """
-    _check_number(values, "bars")
-    figure, axes = _blank("", y_label, y_is_percent)
-    bars = axes.bar(list(values), list(values.values()), color=PALETTE[: len(values)], width=0.6)
-    texts = [f"{100 * value:.1f} %" if y_is_percent else f"{value:g}" for value in values.values()]
-    axes.bar_label(bars, texts, padding=3, color=INK, fontsize=11, fontweight="bold")
-    axes.margins(y=0.14)
-    return _svg(figure)
-
-
 def cmc_chart(cmc: Mapping[str, Sequence[float]], *, length: int = 20) -> str:
     """Draw cumulative matching curves, Rank-k in percent against k, and return the SVG.
 

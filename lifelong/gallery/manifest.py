@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.errors import InputError
+from cluster.versions import check_version
 from evaluation.features.npz import UNKNOWN_MODEL
 
 FORMAT = 1
@@ -170,9 +171,7 @@ def from_json(values: Any) -> Manifest:
     Raises:
         InputError: If it is of another format, or a field is unknown or missing.
     """
-    found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
-        raise InputError(f"is a manifest of format {found} and this version reads {FORMAT}; use the one that wrote it")
+    check_version("the manifest", values.get("format", 0) if isinstance(values, dict) else 0, FORMAT)
     plain = {name: value for name, value in values.items() if name != "format"}
     for name, kind in (("models", Model), ("shards", Shard), ("tombstones", Tombstone)):
         plain[name] = tuple(_part(kind, value) for value in plain.get(name, ()))

@@ -29,9 +29,12 @@ from numpy.typing import NDArray
 
 from cluster import storage
 from cluster.errors import InputError
+from cluster.versions import KEY, check_version, of_parquet
 
 NORM_TOLERANCE = 1e-3
 """How far a feature's norm may be from 1. Float32 stays within 1e-6; what this catches was never scaled."""
+VERSION = 1
+"""Of the file."""
 KINDS = {"image": bytes, "path": str, "model_fingerprint": str}
 """What the arrays of objects hold."""
 LOWEST = {"identity": 1, "label": 0, "stage": 1}
@@ -174,7 +177,8 @@ def _schema(size: int) -> pa.Schema:
     number, text = pa.int64(), pa.string()
     kinds = {"image": pa.binary(), "path": text, "identity": number, "label": number, "stage": number}
     kinds |= {"feature": pa.list_(pa.field("element", pa.float32(), False), size), "model_fingerprint": text}
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
+    fields = [pa.field(name, kind, nullable=False) for name, kind in kinds.items()]
+    return pa.schema(fields, metadata={KEY: str(VERSION)})
 
 
 def _to_parquet(exemplars: Exemplars) -> bytes:
@@ -202,6 +206,7 @@ def _to_parquet(exemplars: Exemplars) -> bytes:
 
 def _from_parquet(data: bytes) -> Exemplars:
     table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    check_version("it", of_parquet(table.schema.metadata), VERSION)
     has_feature = "feature" in table.column_names and pa.types.is_fixed_size_list(table.schema.field("feature").type)
     size = table.schema.field("feature").type.list_size if has_feature else 0
     if table.schema != _schema(size):

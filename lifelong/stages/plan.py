@@ -8,12 +8,15 @@ from typing import Any
 from cluster import storage
 from cluster.errors import InputError
 from cluster.values import differences, from_json, require, to_json
+from cluster.versions import check_version
 from evaluation.datasets.registry import read_dataset
 from evaluation.datasets.rows import ImageRow
 from lifelong.stages.config import StageConfig
 from lifelong.stages.splits import parse_part, take_part
 from pretrain.config.scale import identity
 
+VERSION = 1
+"""Of a plan as JSON."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -121,7 +124,7 @@ def absolute(spec: str) -> str:
 
 def plan_to_json(plan: LifelongPlan) -> dict[str, Any]:
     """Return a plan as plain JSON values."""
-    return to_json(plan)
+    return {"version": VERSION, **to_json(plan)}
 
 
 def plan_from_json(values: Any) -> LifelongPlan:
@@ -130,6 +133,7 @@ def plan_from_json(values: Any) -> LifelongPlan:
     Raises:
         InputError: If it was written by another version.
     """
+    check_version("the plan", values.get("version") if isinstance(values, dict) else 0, VERSION)
     try:
         stages = tuple(from_json(Stage, stage) for stage in values["stages"])
         return LifelongPlan(start=values["start"], stages=stages, unseen=tuple(values["unseen"]))

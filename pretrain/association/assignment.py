@@ -29,7 +29,7 @@ class Matches:
     """[P] number of the frame pair, from 0."""
 
 
-def match(similarity_NM: NDArray[np.floating], *, forced: bool = True) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def match(similarity_NM: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Match two sets one to one so that the summed similarity is largest (METHOD.md 3.1).
 
     >>> import numpy as np, pretrain
@@ -42,9 +42,7 @@ def match(similarity_NM: NDArray[np.floating], *, forced: bool = True) -> tuple[
         best = max over one-to-one sets A of min(N, M) index pairs of  sum(similarity[i, j] for (i, j) in A)
 
     Args:
-        similarity_NM: Cosine similarities; N or M may be 0.
-        forced: True matches min(N, M) pairs even at negative similarity. False solves the free problem, in which a
-            negative pair is worth less than none.
+        similarity_NM: Cosine similarities; N or M may be 0. min(N, M) pairs are matched even where they are negative.
 
     Returns:
         Row and column indices of the matched pairs, rows increasing.
@@ -54,11 +52,7 @@ def match(similarity_NM: NDArray[np.floating], *, forced: bool = True) -> tuple[
     """
     if not np.isfinite(similarity_NM).all():
         raise ValueError("similarities must be finite; the embeddings hold NaN or infinity")
-    weight_NM = similarity_NM if forced else np.maximum(similarity_NM, 0)
-    row_P, column_P = linear_sum_assignment(weight_NM, maximize=True)
-    if not forced:
-        used_P = weight_NM[row_P, column_P] > 0
-        row_P, column_P = row_P[used_P], column_P[used_P]
+    row_P, column_P = linear_sum_assignment(similarity_NM, maximize=True)
     return row_P.astype(np.int64), column_P.astype(np.int64)
 
 

@@ -35,6 +35,7 @@ import pyarrow.parquet as pq
 
 from cluster import storage
 from cluster.errors import InputError
+from cluster.versions import check_version
 
 SCHEMA_VERSION = 1
 """Goes up whenever a reader of the old version would misunderstand the new."""
@@ -103,12 +104,8 @@ def require_clips(directory: str) -> dict[str, Any]:
             f"run: python -m pretrain prepare VIDEOS --out {directory}"
         )
     report = storage.read_json(report_location)
-    version = report.get("schema_version") if isinstance(report, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{directory} was written with clips schema version {version}, this program reads {SCHEMA_VERSION}; "
-            "prepare the videos again into a new directory"
-        )
+    version = report.get("schema_version", 0) if isinstance(report, dict) else 0
+    check_version(f"the clips directory {directory}", version, SCHEMA_VERSION)
     return report
 
 

@@ -17,15 +17,16 @@ from torch import Tensor
 from cluster import storage
 from cluster.errors import InputError
 from cluster.values import from_json, to_json
+from cluster.versions import check_version
 from pretrain.models.config import ModelConfig
 from pretrain.models.embedder import BackboneEmbedder
 from pretrain.models.encoder import IMAGENET_MEAN, IMAGENET_STD, make_encoder
 from pretrain.models.matching import matching_branch
 from pretrain.models.precision import Precision, dtype_of
 
+VERSION = 1
+"""Of the directory."""
 ENCODER_FILE, MATCHING_FILE = "model.safetensors", "matching.safetensors"
-LATER_FIELDS = ("pooling", "bn_neck")
-"""Fields of `ModelConfig` that older models do not have; at their defaults they mean what there was before them."""
 
 
 def model_fingerprint(
@@ -72,6 +73,7 @@ def write_model(
         The content of its ``config.json``.
     """
     description = {
+        "version": VERSION,
         "model": to_json(config),
         "mean": list(IMAGENET_MEAN),
         "std": list(IMAGENET_STD),
@@ -134,6 +136,7 @@ def load_embedder(location: str, *, precision: Precision = "auto") -> BackboneEm
             f"{location} is no model directory (no config.json); make one with: python -m pretrain export RUN"
         )
     description = storage.read_json(storage.join(location, "config.json"))
+    check_version(f"the model in {location}", description.get("version"), VERSION)
     config = from_json(ModelConfig, description.get("model"))
     tensors = _read_tensors(location, ENCODER_FILE)
     matching = _read_tensors(location, MATCHING_FILE) if "matching" in description else None
@@ -152,9 +155,12 @@ def load_embedder(location: str, *, precision: Precision = "auto") -> BackboneEm
 
 
 def _hashed(config: ModelConfig) -> dict[str, Any]:
-    """Leave out later fields at their defaults, so that models keep their fingerprint."""
+    """Leave out what is at its default: a field that `ModelConfig` gets later leaves all fingerprints as they are.
+
+    Galleries name the models of their features by them, so a default never changes (a test).
+    """
     plain = to_json(ModelConfig())
-    return {name: value for name, value in to_json(config).items() if name not in LATER_FIELDS or value != plain[name]}
+    return {name: value for name, value in to_json(config).items() if value != plain[name]}
 
 
 def _read_tensors(location: str, name: str) -> dict[str, Tensor]:

@@ -22,13 +22,14 @@ from torch import Tensor
 from cluster import storage
 from cluster.errors import InputError
 from cluster.values import differences, from_json, to_json
+from cluster.versions import check_version
 from pretrain.config.scale import identity
 from pretrain.distributed import collectives
 from pretrain.training.learner import Learner
 
 Config = TypeVar("Config")
 VERSION = 2
-"""Of the layout. A checkpoint serves the run that wrote it, with the version that wrote it; others are refused."""
+"""Of the layout. A checkpoint serves the run that wrote it, with the version that wrote it."""
 STATE = "state.json"
 
 
@@ -72,11 +73,8 @@ def read_state(folder: str, kind: type[Config]) -> tuple[Config, dict[str, Any]]
     """
     with open(os.path.join(folder, STATE), encoding="utf-8") as stream:
         state = json.load(stream)
-    if state.get("version") != VERSION:
-        raise InputError(
-            f"{folder} is a checkpoint of layout {state.get('version')}, and this version reads {VERSION}; "
-            "go on with the version that wrote it, or start anew with another --out"
-        )
+    remedy = "go on with the version that wrote it, or start anew with another --out"
+    check_version(f"the checkpoint in {folder}", state.get("version"), VERSION, oldest=VERSION, remedy=remedy)
     return from_json(kind, state["config"]), state
 
 

@@ -19,16 +19,17 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from cluster import storage
-from cluster.claims import claim, refuse_others
+from cluster.claims import claim, json_differences, refuse_others
 from cluster.console import progress_bar
 from cluster.errors import InputError
 from cluster.values import from_json, to_json
+from cluster.versions import check_version
 from pretrain.training.checkpoint import newest, saved_records
 from pretrain.training.record import FILE, MetricsLog, read_metrics_file
 
 Config = TypeVar("Config")
 VERSION = 2
-"""Of the layout; a run of another version is refused."""
+"""Of the layout; only this one is read."""
 
 SHOWN = {
     "loss/total": "loss",
@@ -53,7 +54,12 @@ def claim_run(out: str, config: Any, *, writes: bool = True, **rest: Any) -> Non
         InputError: If it belongs to another configuration or other data, or holds other files.
     """
     mine = {"version": VERSION, "config": to_json(config), **rest}
-    (claim if writes else refuse_others)(out, mine, may_change=("config.scale",))
+
+    def compare(theirs: Any, _: Any) -> list[str]:
+        _check(out, theirs)
+        return json_differences(theirs, mine, ignored=("config.scale",))
+
+    (claim if writes else refuse_others)(out, mine, compare=compare)
 
 
 def read_config(out: str, kind: type[Config]) -> Config:
@@ -65,7 +71,14 @@ def read_config(out: str, kind: type[Config]) -> Config:
     location = storage.join(out, "config.json")
     if not storage.exists(location):
         raise InputError(f"{out} is no run directory of python -m pretrain train")
-    return from_json(kind, storage.read_json(location).get("config"))
+    found = storage.read_json(location)
+    _check(out, found)
+    return from_json(kind, found.get("config"))
+
+
+def _check(out: str, found: dict[str, Any]) -> None:
+    remedy = "go on with the version that wrote it, or start anew with another --out"
+    check_version(f"the run in {out}", found.get("version"), VERSION, oldest=VERSION, remedy=remedy)
 
 
 def finish(out: str, record: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,10 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
             "train isr-tiny --clips {0}/absent --out {0}/new",
             ["absent holds no finished clips", "python -m pretrain prep"],
         ),
-        ("train isr-tiny --clips {0}/old --out {0}/new", ["schema version 2, this program reads 1", "prepare"]),
+        (
+            "train isr-tiny --clips {0}/old --out {0}/new",
+            ["has version 2, and this program reads up to 1; update perennial-reid"],
+        ),
         (
             "train isr-tiny --clips {0}/clips --out {0}/new --epochs 20 --batch-pairs 64",
             ["give 60 frame pairs in 20 epochs, less than a batch of 64", "lower --batch-pairs"],
@@ -98,7 +101,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
         ),
         ("train isr-tiny --clips {0}/clips --out {0}/mine", ["mine holds other files", "give an empty --out"]),
         ("audit {0}/clips --truth {0}/absent.csv", ["absent.csv does not exist; --truth takes a CSV"]),
-        ("audit {0}/old --truth {0}/films/truth.csv", ["schema version 2"]),
+        ("audit {0}/old --truth {0}/films/truth.csv", ["has version 2"]),
         ("audit {0}/clips --truth {0}/films/truth.csv --interval 100", ["are 100 s apart", "another --interval"]),
         ("audit {0}/clips --truth {0}/films/truth.csv --model {0}/mine", ["is no model directory", "pretrain export"]),
         ("export {0}/mine --out {0}/new", ["mine is no run directory of python -m pretrain train"]),

@@ -75,22 +75,6 @@ def test_every_score_is_of_the_queries_and_galleries_that_it_names():
     assert len({getattr(found.stages[-1], kind).mAP for kind in KINDS}) == 4, "or the test could not tell them apart"
 
 
-def test_the_last_stage_alone_needs_no_other_models_on_other_datasets():
-    features = source_of(DATASETS, drifting)
-    asked = []
-
-    def watched(model, dataset, split):
-        asked.append((model, dataset))
-        return features(model, dataset, split)
-
-    last, whole = evaluate_stages(NAMES, watched, last_only=True), evaluate_stages(NAMES, features)
-    assert last.stages == whole.stages[-1:]
-    assert not {(1, 0), (1, 2)} & set(asked)
-    known = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 1]], bool)
-    np.testing.assert_array_equal(last.table.mAP, np.where(known, whole.table.mAP, np.nan))
-    np.testing.assert_array_equal(last.own.rank1, np.where(known, whole.own.rank1, np.nan))
-
-
 def test_what_was_not_extracted_is_unknown_above_the_diagonal_and_refused_elsewhere():
     features = source_of(DATASETS, drifting)
 

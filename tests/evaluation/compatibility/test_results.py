@@ -70,17 +70,6 @@ def test_json_comes_back_as_the_same_result(result):
         from_json({"mAP": 0.5})
 
 
-def test_the_last_stage_alone_is_a_result_too():
-    features = source_of([make_dataset(seed) for seed in range(3)], drifting)
-    last = evaluate_stages(NAMES, features, last_only=True)
-    saved = json.loads(json.dumps(to_json(last), allow_nan=False))
-    assert [stage["name"] for stage in saved["stages"]] == ["three"]
-    assert saved["measures"]["average_compatibility"]["strict"] is None
-    assert saved["measures"]["forgetting"]["avalanche"] is not None
-    assert from_json(saved).names == NAMES
-    assert "after stage three" in to_markdown(saved)
-
-
 def test_a_single_stage_has_no_measures_of_pairs():
     one = evaluate_stages(("one",), source_of([make_dataset(0)]))
     measures = to_json(one)["measures"]

@@ -5,10 +5,9 @@ import pytest
 
 from evaluation.metrics.distances import unit_rows
 from evaluation.qaconv.head import QAConvHead
-from evaluation.qaconv.index import GalleryIndex
 from evaluation.qaconv.pooling import pool
 from evaluation.qaconv.scores import score_chunks, similarity
-from evaluation.qaconv.shortlist import agreement, rescore, shortlist_chunks
+from evaluation.qaconv.shortlist import agreement, shortlist_chunks
 from tests.evaluation.qaconv.test_scores import unit_maps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,32 +66,13 @@ def test_chunks_change_nothing(monkeypatch):
 
 def test_only_maps_of_candidates_are_read():
     query, gallery, query_vector, gallery_vector, head = problem()
-    index = GalleryIndex.build(gallery_vector, model_fingerprint="a")
-    _, candidates = index.search(query_vector, 5, model_fingerprint="a")
+    candidates = np.argsort(-(unit_rows(query_vector) @ unit_rows(gallery_vector).T), axis=1)[:, :5]
     gallery[np.setdiff1d(np.arange(60), candidates)] = np.nan  # a NaN that is read is refused
     pairs = []
     args = (query, gallery, query_vector, gallery_vector, head)
-    chunks = shortlist_chunks(*args, k=5, index=index, model_fingerprint="a", advance=pairs.append)
+    chunks = shortlist_chunks(*args, k=5, advance=pairs.append)
     assert np.isfinite(whole(chunks)).all()
     assert sum(pairs) == 7 * 5
-
-
-def test_missing_candidates_have_no_score():
-    query, gallery, *_ = problem()
-    found = rescore(query[:2], gallery, np.array([[3, -1], [-1, -1]]), HEAD)
-    assert found[0, 0] == pytest.approx(-exact(query, gallery)[0, 3], abs=1e-5)
-    assert (found.ravel()[1:] == -np.inf).all()
-
-
-def test_an_index_that_finds_too_few_leaves_them_to_the_rest():
-    args = problem(3, 400)
-    index = GalleryIndex.build(args[3], model_fingerprint="", kind="ivf")
-    index._index.nprobe = 1
-    distance = whole(shortlist_chunks(*args, k=300, index=index))
-    _, candidates = index.search(args[2], 300, model_fingerprint="")
-    for q in range(3):
-        found = candidates[q][candidates[q] >= 0]
-        assert set(np.argsort(distance[q])[: len(found)]) == set(found)
 
 
 def test_agreement_is_the_shared_part_of_the_nearest():
@@ -111,12 +91,10 @@ def test_wrong_input_is_refused():
         next(shortlist_chunks(*args, k=0))
     with pytest.raises(ValueError, match="60 gallery maps need as many vectors, got 59"):
         next(shortlist_chunks(*args[:3], args[3][1:], HEAD, k=5))
-    index = GalleryIndex.build(args[3], model_fingerprint="a")
-    with pytest.raises(ValueError, match="the index holds features of model a and the queries come from b"):
-        next(shortlist_chunks(*args, k=5, index=index, model_fingerprint="b"))
-    small = GalleryIndex.build(args[3][1:], model_fingerprint="a")
-    with pytest.raises(ValueError, match="the index holds 59 images and the gallery 60"):
-        next(shortlist_chunks(*args, k=5, index=small, model_fingerprint="a"))
+    holed = args[3].copy()
+    holed[3] = 0
+    with pytest.raises(ValueError, match="1 gallery features are zero or not finite, the first in row 3"):
+        next(shortlist_chunks(*args[:3], holed, HEAD, k=5))
     with pytest.raises(ValueError, match="top must be 1 to 60, the images of the gallery, got 61"):
         agreement(exact(*args), exact(*args), top=61)
     with pytest.raises(ValueError, match="distances of the same queries are needed"):

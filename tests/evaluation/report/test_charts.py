@@ -7,7 +7,6 @@ import pytest
 
 from evaluation.report.charts import (
     PALETTE,
-    bar_chart,
     cmc_chart,
     distance_distribution_chart,
     heat_map,
@@ -33,17 +32,10 @@ def test_a_single_line_has_no_legend_and_strange_names_are_escaped():
     assert "<x> & co" in texts(svg)
 
 
-def test_bar_chart_writes_its_values():
-    assert {"a", "b", "41.3 %", "9.0 %"} <= set(
-        texts(bar_chart({"a": 0.413, "b": 0.09}, y_label="mAP", y_is_percent=True))
-    )
-    assert "0.25" in texts(bar_chart({"a": 0.25}, y_label="loss"))
-
-
 def test_unreadable_charts_are_refused():
-    too_many = {str(n): 1.0 for n in range(len(PALETTE) + 1)}
-    with pytest.raises(ValueError, match="a chart shows 1 to 6 bars, got 7"):
-        bar_chart(too_many, y_label="y")
+    too_many = {str(n): ([1], [1]) for n in range(len(PALETTE) + 1)}
+    with pytest.raises(ValueError, match="a chart shows 1 to 6 lines, got 7"):
+        line_chart(too_many, x_label="x", y_label="y")
     with pytest.raises(ValueError, match="a chart shows 1 to 6 lines, got 0"):
         line_chart({}, x_label="x", y_label="y")
     with pytest.raises(ValueError, match="line 'a' has 2 x values and 1 y values"):

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.datasets.images import decode_image
 from evaluation.report import page as report
-from evaluation.report.charts import bar_chart, line_chart
+from evaluation.report.charts import line_chart
 
 
 def crop(seed, height=128, width=64):
@@ -79,7 +79,7 @@ def example_sections(num_queries=3, length=8):
         ),
         report.Figure(
             heading="mAP by model",
-            image=bar_chart({"ISR": 0.413, "histogram": 0.178, "random": 0.09}, y_label="mAP", y_is_percent=True),
+            image=line_chart({"ISR": ([1, 2], [0.413, 0.5])}, x_label="stage", y_label="mAP", y_is_percent=True),
         ),
         report.ImageGrid(heading="Mined pairs", caption="Found without labels; the marks use the labels.", pairs=pairs),
         report.RankLists(heading="What a query finds", caption="Chosen at random.", queries=queries),

@@ -86,14 +86,12 @@ def test_2_of_a_rectangle_that_holds_for_the_side_which_is_used_up():
     )
 
 
-# Property 12: forced cardinality is this project's default.
-def test_12_negative_similarities_forced_and_free():
+# Property 12.
+def test_12_negative_similarities_are_matched_too():
     similarity = [[0.9, 0.1], [0.2, -0.8]]
     assert matched(similarity) == {(0, 1), (1, 0)}
     assert weight(similarity, matched(similarity)) == pytest.approx(0.3)
-    assert matched(similarity, forced=False) == {(0, 0)}
     assert matched([[-0.1, -0.2]]) == {(0, 0)}
-    assert matched([[-0.1, -0.2]], forced=False) == set()
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])

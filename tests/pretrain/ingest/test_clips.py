@@ -73,10 +73,10 @@ def test_only_finished_clips_of_this_version_are_read(tmp_path: Path):
     (tmp_path / "begun" / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ValueError, match="holds no finished clips"):
         list_clips(str(tmp_path / "begun"))
-    with pytest.raises(ValueError, match="schema version 99, this program reads 1; prepare the videos again"):
+    with pytest.raises(ValueError, match="has version 99, and this program reads up to 1; update"):
         require_clips(finish(tmp_path / "old", schema_version=99))
     (tmp_path / "old" / "report.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(ValueError, match="schema version None"):
+    with pytest.raises(ValueError, match="has 0 where its version should be"):
         require_clips(str(tmp_path / "old"))
     (tmp_path / "old" / "report.json").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match="is not valid JSON"):

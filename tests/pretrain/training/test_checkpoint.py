@@ -94,11 +94,11 @@ def test_another_configuration_is_refused_and_nothing_is_loaded(tmp_path):
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     save_checkpoint(str(tmp_path), make_learner(), 1)
     path = tmp_path / "state.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"temperature"', '"temperature"'), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"unknown fields \['temperature'\], missing fields \['temperature'\]"):
+    path.write_text(path.read_text(encoding="utf-8").replace('"temperature"', '"warmth"'), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"unknown fields \['warmth'\], missing fields \['temperature'\]"):
         load_checkpoint(str(tmp_path), make_learner())
     path.write_text(path.read_text(encoding="utf-8").replace('"version": 2', '"version": 3'), encoding="utf-8")
-    with pytest.raises(ValueError, match="is a checkpoint of layout 3, and this version reads 2; go on"):
+    with pytest.raises(ValueError, match="has version 3, and this program reads up to 2; update perennial-reid"):
         load_checkpoint(str(tmp_path), make_learner())
 
 

@@ -14,7 +14,7 @@ from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import ScaleConfig, scaled
 from pretrain.recipes import isr_tiny
 from pretrain.training.record import FILE, MetricsLog, read_metrics
-from pretrain.training.run_folder import claim_run, finished, live_progress, read_config, record_folder
+from pretrain.training.run_folder import VERSION, claim_run, finished, live_progress, read_config, record_folder
 
 CONFIG = isr_tiny()
 MINE = {"clips": "/clips", "num_clips": 12}
@@ -59,7 +59,7 @@ def test_who_computes_may_change_and_nothing_else(out: str):
         claim_run(out, other, **MINE)
     with pytest.raises(ValueError, match=r"\(clips: /clips -> /others; num_clips: 12 -> 8\)"):
         claim_run(out, CONFIG, clips="/others", num_clips=8)
-    storage.write_json(storage.join(out, "config.json"), MINE)
+    storage.write_json(storage.join(out, "config.json"), {"version": VERSION, **MINE})
     with pytest.raises(ValueError, match=r"config: None -> "):
         claim_run(out, CONFIG, **MINE)
 
