@@ -8,7 +8,7 @@ from cluster.errors import InputError
 
 Compare = Callable[[Any, Any], list[str]]
 LONGEST = 60
-"""Characters of a value in an error text."""
+"""Characters of a list in an error text; a path is whole."""
 
 
 def refuse_others(
@@ -75,4 +75,4 @@ def json_differences(theirs: Any, mine: Any, *, prefix: str = "", ignored: Seque
 
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return text if isinstance(value, str) or len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

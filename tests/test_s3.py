@@ -89,6 +89,7 @@ def store(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        patch.setattr(session, "disconnect", lambda: None)  # the cluster belongs to all tests
         store = Store(environment)
         store.client().create_bucket(Bucket=BUCKET)
         films = write_folder(tmp_path_factory.mktemp("films"))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import v2
+from torch.nn import functional
 
 from pretrain.data import filters
 from pretrain.data.config import AugmentConfig
@@ -242,6 +242,14 @@ def augment(
 
 
 def resize(images: Sequence[NDArray[np.uint8]], height: int, width: int) -> Tensor:
-    """Bring crops to the input size and change nothing else: uint8 [N, 3, height, width]."""
-    transform = v2.Resize((height, width), antialias=True)
-    return torch.stack([transform(torch.from_numpy(image).permute(2, 0, 1)) for image in images])
+    """Bring crops to the input size and change nothing else: uint8 [N, 3, height, width].
+
+    Bit for bit torchvision's resize on processors with AVX2, without the seconds that every process takes to load it.
+    """
+    return torch.cat([_resized(torch.from_numpy(image).permute(2, 0, 1)[None], (height, width)) for image in images])
+
+
+def _resized(image_13HW: Tensor, size: tuple[int, int]) -> Tensor:
+    if image_13HW.shape[2:] == size:
+        return image_13HW
+    return functional.interpolate(image_13HW, size, mode="bilinear", antialias=True)

@@ -2,7 +2,6 @@
 
 from typing import Any, Literal
 
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -62,6 +61,8 @@ def make_tiny(config: ModelConfig) -> nn.Module:
 
 def make_resnet(config: ModelConfig) -> nn.Module:
     """Make a ResNet of torchvision's, see `_finer`."""
+    import torchvision  # seconds of import: for the runs that use it
+
     return _finer(torchvision.models.get_model(config.spec.library_name, weights=None), config.pooling)
 
 

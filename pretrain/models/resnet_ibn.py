@@ -3,9 +3,13 @@
 IBN-a of Pan, Luo, Shi & Tang, "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net", ECCV 2018.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
-import torchvision
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import torchvision
 
 
 class SplitNorm(nn.Module):
@@ -34,8 +38,10 @@ class SplitNorm(nn.Module):
         return torch.cat([self.IN(instance), self.BN(batch)], dim=1)
 
 
-def resnet50_ibn_a() -> torchvision.models.ResNet:
+def resnet50_ibn_a() -> "torchvision.models.ResNet":
     """Make torchvision's ResNet-50 with a `SplitNorm` as the first norm of each block, but for the last stage."""
+    import torchvision  # seconds of import: for the runs that use it
+
     network = torchvision.models.resnet50(weights=None)
     for stage in (network.layer1, network.layer2, network.layer3):
         for block in stage:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -95,6 +94,8 @@ def _tensors(found: Any) -> dict[str, Tensor]:
 
 
 def _from_torchvision(location: str, config: ModelConfig) -> dict[str, Tensor]:
+    import torchvision  # seconds of import: for the runs that use it
+
     name, architecture = location.removeprefix(TORCHVISION), config.spec.library_name
     if config.spec.library != "torchvision":
         raise InputError(f"{location}: torchvision has no weights under the names of {config.architecture}")

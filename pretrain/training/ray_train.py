@@ -18,7 +18,7 @@ from pretrain.config.scale import ScaleConfig, identity
 from pretrain.data.sampler import Share
 from pretrain.data.stream import stream
 from pretrain.distributed.batch_norm import synchronise_batch_norm
-from pretrain.training.checkpoint import folder_of, publish, restore, saved_records
+from pretrain.training.checkpoint import folder_of, newest, publish, restore, saved_records
 from pretrain.training.job import Job
 from pretrain.training.learner import Learner
 from pretrain.training.loop import take_steps
@@ -162,6 +162,8 @@ def run_on_ray(job: Job, out: str) -> dict[str, Any]:
     scale: ScaleConfig = job.config.scale
     own = storage.join(out, "ray")
     with record_folder(out) as folder:
+        if newest(out) == folder_of(out, job.total_steps):  # all but the run's last mark was written
+            return read_metrics_file(os.path.join(folder, FILE))[-1]
         trainer = TorchTrainer(
             train_loop,
             train_loop_config={"job": job, "out": out},
