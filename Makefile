@@ -16,10 +16,10 @@ demo: $(INSTALLED)  ## the whole chain on a drawn street; then open out/demo/rep
 	$(MALLOC) $(BIN)/python -m pretrain demo $(ARGS)
 
 test: $(INSTALLED)  ## the whole test suite
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n 2 $(ARGS)
 
 test-fast: $(INSTALLED)  ## what needs no Ray
-	$(PYTEST) -n 2 --dist loadfile -m "not ray" $(ARGS)
+	$(PYTEST) -n 2 -m "not ray and not slow" $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,5 +1,8 @@
 """What went wrong, and whose it is to mend: the user's input, or a bug of ours."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Input that cannot be used: a file, a folder, an option, data. Its message shows the value and the remedy.
@@ -9,7 +12,7 @@ class InputError(ValueError):
     ...     pretrain.find_recipe("isr-tinny")
     ... except cluster.InputError as error:
     ...     print(str(error)[:52])
-    unknown recipe 'isr-tinny'; did you mean isr-tiny? R
+    unknown recipe 'isr-tinny'; perhaps you meant isr-ti
 
     A command that ends with one prints that line alone, with exit code 2. Any other exception, also a `ValueError` of
     NumPy or torch, is a bug: it keeps its traceback, with exit code 1.
@@ -27,3 +30,9 @@ class Refusal(Exception):  # noqa: N818 - it is none
     >>> issubclass(cluster.Refusal, ValueError)
     False
     """
+
+
+def suggestion(name: str, among: Iterable[str], *, prefix: str = "") -> str:
+    """Return ``"; perhaps you meant NEAR"`` for the name that is nearest to a mistyped one; empty if none is near."""
+    near = difflib.get_close_matches(name, list(among), 1)
+    return f"; perhaps you meant {prefix}{near[0]}" if near else ""

@@ -6,14 +6,13 @@ when it is used: ``--help`` and the checks of a configuration load no torch. Whe
 and a line, and one from outside costs no line. What that needs is declared beside it, by `needs`.
 """
 
-import difflib
 import importlib
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from cluster.errors import InputError
+from cluster.errors import InputError, suggestion
 
 Kind = TypeVar("Kind")
 Found = TypeVar("Found")
@@ -92,8 +91,7 @@ class Table(Generic[Kind]):
                 known = f"what can be needed is {', '.join(self.words)}" if self.words else "it cannot need anything"
                 raise InputError(f"{option} {name} needs {', '.join(strange)}; {known}")
         elif name not in self._lines:
-            near = difflib.get_close_matches(name, self._lines, 1)
-            hint = f"; perhaps you meant {near[0]}" if near else ""
+            hint = suggestion(name, self._lines)
             raise InputError(
                 f"{option}: there is no {self.kind} {name!r}{hint}; there are {', '.join(self._lines)}, and any other "
                 "as package.module:attribute"
@@ -165,9 +163,7 @@ def imported(where: str, option: str) -> Any:
     for name in path.split("."):
         if not hasattr(found, name):
             public = [one for one in vars(found) if not one.startswith("_")]
-            near = difflib.get_close_matches(name, public, 1)
-            hint = f"; perhaps you meant {near[0]}" if near else ""
-            raise InputError(f"{option} {where}: {module} has no attribute {path}{hint}")
+            raise InputError(f"{option} {where}: {module} has no attribute {path}{suggestion(name, public)}")
         found = getattr(found, name)
     return found
 

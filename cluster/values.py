@@ -1,7 +1,6 @@
 """Configurations are values: frozen dataclasses that are compared, hashed, and written as JSON."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import types
@@ -9,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from cluster.errors import InputError
+from cluster.errors import InputError, suggestion
 
 Config = TypeVar("Config")
 Named = TypeVar("Named")
@@ -41,9 +40,7 @@ def look_up(name: str, among: Mapping[str, Named], what: str) -> Named:
         InputError: If there is none of that name; suggests a near one.
     """
     if name not in among:
-        near = difflib.get_close_matches(name, among, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"unknown {what} {name!r}; {hint}{what.capitalize()}s: {', '.join(among)}")
+        raise InputError(f"unknown {what} {name!r}{suggestion(name, among)}; {what}s: {', '.join(among)}")
     return among[name]
 
 
@@ -140,8 +137,7 @@ def override(config: Config, changes: Mapping[str, Any], prefix: str = "") -> Co
     for path, value in changes.items():
         name, _, rest = path.replace("-", "_").partition(".")
         if name not in hints or bool(rest) != dataclasses.is_dataclass(_plain(hints[name])):
-            near = difflib.get_close_matches(path, paths_of(config), 1)
-            hint = f"; perhaps you meant {prefix}{near[0]}" if near else ""
+            hint = suggestion(path, paths_of(config), prefix=prefix)
             raise InputError(f"there is no setting {prefix + path!r}{hint}")
         if rest:
             nested.setdefault(name, {})[rest] = value

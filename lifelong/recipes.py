@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cluster.values import look_up
+from cluster.values import differences, look_up
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from pretrain.config.optimizer import OptimizerConfig
@@ -219,6 +219,11 @@ TINY_IDENTITIES = 40
 RECIPES: dict[str, Callable[[], StageConfig]] = {
     make().recipe: make for make in (*FULL_SIZE, *(tiny(recipe) for recipe in FULL_SIZE))
 }
+
+
+def changes(config: StageConfig) -> list[str]:
+    """List in what a configuration differs from its recipe, as ``name: recipe's -> its own``."""
+    return differences(RECIPES[config.recipe](), config) if config.recipe in RECIPES else []
 
 
 def find_recipe(name: str) -> Callable[[], StageConfig]:

@@ -1,6 +1,7 @@
+import functools
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,43 @@ from hypothesis import settings
 
 from tests.processes import UNGUARDED, quick_processes
 
+ROOT = Path(__file__).parents[1]
+RAY = "ray"
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
 
 
-@pytest.hookimpl(wrapper=True)  # before xdist's own, which writes the groups into the names of tests
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """With xdist's ``--dist loadgroup``: one process has all that needs Ray, and begins with it; files stay whole."""
-    items.sort(key=_needs_no_ray)
-    for item in items:
-        group = item.nodeid.partition("::")[0] if _needs_no_ray(item) else "ray"
-        item.add_marker(pytest.mark.xdist_group(group))
-    return (yield)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what needs Ray: it takes longest."""
+    items.sort(key=lambda item: group_of(item.nodeid) != RAY)
 
 
-def _needs_no_ray(item: pytest.Item) -> bool:
-    return item.get_closest_marker("ray") is None
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n``, one process has all files with tests that need Ray: two clusters on two cores starve each other.
+
+    Not by xdist's groups: with pytest 9.2 they do not reach its scheduler.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class RayApart(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return RayApart(config, log)
+
+
+def group_of(nodeid: str) -> str:
+    """Name what is run by one process: the file of a test, or all files with a test that needs Ray."""
+    file = nodeid.partition("::")[0]
+    return RAY if _needs_ray(file) else file
+
+
+@functools.cache
+def _needs_ray(file: str) -> bool:
+    return "mark.ray" in (ROOT / file).read_text(encoding="utf-8")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -26,7 +26,7 @@ ROOMS = {
         "validation", "recipes", "runs", "export", "sweep", "demo", "commands",
     ),
     "lifelong": (
-        "losses", "memory", "stages", "models", "data", "training", "gallery", "runs", "recipes", "train", "sweep",
+        "losses", "memory", "stages", "models", "data", "training", "gallery", "recipes", "runs", "train", "sweep",
         "protocols", "demo", "commands", "perennial",
     ),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from lifelong.memory.selection import select_exemplars
 from lifelong.memory.store import Exemplars, read_exemplars, write_exemplars
 from lifelong.models.files import read_network, write_network
 from lifelong.models.network import lasting, next_model
+from lifelong.recipes import changes
 from lifelong.runs.backend import Backend
 from lifelong.runs.run import Run, StageFolder
 from lifelong.training.job import START
@@ -50,6 +51,8 @@ def train_stage(stage: StageFolder, backend: Backend) -> dict[str, Any]:
         f"{job.total_steps:,} steps of {stage.config.recipe}, {len(job.memory)} earlier stages in memory",
         markup=False,
     )
+    for change in changes(stage.config):
+        console.print(f"  {change}", markup=False)
     record = backend.train(job)
     tensors = newest_tensors(stage.location)
     write_network(stage.network, lasting(tensors))

@@ -91,7 +91,7 @@ def test_a_recipe_gives_the_defaults_and_options_change_them(line: str, expected
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("jgu ann", "unknown recipe 'jgu'; did you mean jug? Recipes: jug"),
+        ("jgu ann", "unknown recipe 'jgu'; perhaps you meant jug; recipes: jug"),
         ("jug", "Missing from prog throw jug: NAME; --help lists the options"),
         ("jug --trns 3", "NAME is missing; --help lists the options"),
         ("jug ann --trns 3", "Unrecognized options: --trns, 3; perhaps you meant --turns; --help lists the options"),

@@ -72,7 +72,10 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
             ["fake.onnx cannot be read as an ONNX model"],
         ),
         ("prepare --crops {0}/absent.csv --out {0}/new", ["absent.csv does not exist; --crops takes a CSV"]),
-        ("train isr-tinny --clips {0}/clips --out {0}/new", ["unknown recipe 'isr-tinny'; did you mean isr-tiny?"]),
+        (
+            "train isr-tinny --clips {0}/clips --out {0}/new",
+            ["unknown recipe 'isr-tinny'; perhaps you meant isr-tiny"],
+        ),
         (
             "train isr-tiny --clips {0}/clips --out {0}/new --loss.temperature 0",
             ["loss.temperature must be > 0, got 0.0"],

@@ -32,7 +32,7 @@ def test_the_baseline_differs_by_its_loss_alone():
 
 def test_an_unknown_recipe_gets_a_suggestion():
     with pytest.raises(
-        ValueError, match=r"unknown recipe 'isr-tinny'; did you mean isr-tiny\? Recipes: isr-tiny, isr-r"
+        ValueError, match=r"unknown recipe 'isr-tinny'; perhaps you meant isr-tiny; recipes: isr-tiny, isr-r"
     ):
         find_recipe("isr-tinny")
     with pytest.raises(ValueError, match=r"unknown recipe 'zzz'; Recipes: isr-tiny"):

@@ -56,7 +56,7 @@ def test_domains_are_run(run):
         ("intra finetune-tiny --dataset DIR/west --out DIR/run", "no such dataset folder"),
         ("intra finetune-tiny --dataset DIR/north", "Missing from python -m lifelong benchmark intra"),
         ("intra finetune-tiny --dataset market1501:DIR/north --out DIR/run", "an incomplete copy"),
-        ("intra finetune-tyni --dataset DIR/north --out DIR/run", "did you mean finetune-tiny?"),
+        ("intra finetune-tyni --dataset DIR/north --out DIR/run", "perhaps you meant finetune-tiny;"),
         ("intra finetune-tiny --dataset DIR/north --out DIR/run --rule random", "invalid choice"),
         ("intra finetune-tiny --dataset DIR/north --out DIR/run --protocol markt", "there is no protocol 'markt'"),
         ("inter finetune-tiny --order 1 --root DIR --out DIR/run", "give --domain market1501=SPEC (DukeMTMC-reID was"),

@@ -16,6 +16,7 @@ from lifelong.data.feed import read_images
 from lifelong.gallery.gallery import Gallery
 from lifelong.memory.store import read_exemplars
 from lifelong.models.files import read_network
+from lifelong.recipes import changes
 from lifelong.runs.backend import LocalBackend
 from lifelong.runs.promotion import promote
 from lifelong.runs.run import Run, open_run
@@ -183,6 +184,15 @@ def test_other_settings_and_other_folders_are_refused(domains, tmp_path, finishe
     with pytest.raises(ValueError, match="west: no such dataset folder"):
         run_sequence(missing, str(tmp_path / "new"), backend)
     assert backend.trained == [], "found before anything is trained"
+
+
+def test_a_stage_says_in_what_it_differs_from_its_recipe(domains, tmp_path, capsys):
+    plan = plan_of(domains, "north", epochs=1)
+    run_sequence(plan, str(tmp_path / "run"), LocalBackend(), evaluate=False)
+    said = capsys.readouterr().err.splitlines()
+    listed = changes(plan.stages[0].config)
+    assert "epochs: 5 -> 1" in listed
+    assert [line.strip() for line in said if line.startswith("  ")] == listed
 
 
 def test_joint_training_sees_all_images_so_far(domains, tmp_path):

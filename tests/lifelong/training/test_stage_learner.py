@@ -208,5 +208,5 @@ def test_recipes_differ_where_they_say():
     assert find_recipe("finetune")().memory.identities == find_recipe("lwf")().memory.identities == 0
     assert find_recipe("joint")().joint
     assert len(RECIPES) == 2 * len(FULL_SIZE)
-    with pytest.raises(ValueError, match="did you mean lreid-bc"):
+    with pytest.raises(ValueError, match="perhaps you meant lreid-bc"):
         find_recipe("lreidbc")
