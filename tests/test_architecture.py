@@ -208,6 +208,7 @@ def test_maths_is_pure():
         assert reached == {wired}, folder
 
 
+@pytest.mark.slow
 def test_importing_what_is_pure_leaves_ray_alone():
     paths = [name_of(path) for path in PURE] + list(LATE)
     modules = [path.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for path in paths]

@@ -67,6 +67,8 @@ for module in (cluster, evaluation, lifelong, pretrain):
     for name in module.PUBLIC:
         getattr(module, name)
 from evaluation.report.page import _template
+
+pytestmark = pytest.mark.slow
 print(type(_template()).__name__)
 """
 

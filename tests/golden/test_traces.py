@@ -7,7 +7,7 @@ import pytest
 from tests.golden.traces import FILE, NAMES, STAGES, STEPS, record
 
 GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ABSENT = ("ray", "pyarrow", "fsspec", "tyro", "rich", "timm", "cv2", "av", "safetensors")
 OPTIONS = ("--device=cpu", "--architecture=tiny", "--height=64", "--width=32", "--batch=8", "--steps=2")
@@ -26,6 +28,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_the_rows_for_a_gpu_are_measured_without_our_other_dependencies():
     program = f"ABSENT, OPTIONS = {ABSENT}, {OPTIONS}\n{PROGRAM}"
     done = subprocess.run(

@@ -5,12 +5,15 @@ import signal
 import time
 
 import numpy as np
+import pytest
 
 from evaluation.metrics.distances import unit_rows
 from lifelong.gallery.gallery import Gallery
 from lifelong.gallery.verification import orphans_of
 from tests.lifelong.gallery.rows import add_batches, make_gallery, make_rows
 from tests.processes import quick_processes
+
+pytestmark = pytest.mark.slow
 
 KILLS = 50
 ROWS = 20

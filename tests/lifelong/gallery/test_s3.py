@@ -13,6 +13,8 @@ from lifelong.gallery import journal
 from lifelong.gallery.gallery import Gallery
 from tests.lifelong.gallery.rows import make_gallery, make_rows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def location(monkeypatch, tmp_path):

@@ -249,6 +249,7 @@ def test_a_sample_follows_from_seed_and_draw_and_leaves_the_global_generators_al
     assert len({sample(draw=draw)["change_x"].tobytes() for draw in range(6)}) == 6
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_sample():
     code = "from tests.pretrain.data.test_feed import digest; print(digest(seed=1))"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}

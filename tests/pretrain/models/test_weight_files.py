@@ -165,6 +165,7 @@ def test_names_that_a_library_does_not_have_are_refused(location, architecture, 
         read_weights(location, ModelConfig(architecture=architecture))
 
 
+@pytest.mark.slow
 def test_timm_s_file_becomes_a_backbone_that_sees_what_timm_s_network_sees(tmp_path):
     """The default ViT-S of timm was trained with mean and deviation 0.5."""
     config = ModelConfig(architecture="vit_s", height=224, width=224)

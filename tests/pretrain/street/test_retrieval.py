@@ -10,6 +10,8 @@ import pytest
 from pretrain.demo.chain import DemoConfig, street_of
 from pretrain.street import write_retrieval
 
+pytestmark = pytest.mark.slow
+
 DEMO = replace(street_of(DemoConfig()), test_identities=20)
 
 

@@ -110,6 +110,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_train_people_add_a_folder_to_a_street_and_change_nothing_else_nor_do_processes(
     street: tuple, labelled: tuple, tmp_path: Path
 ):
@@ -139,6 +140,7 @@ def test_the_labelled_part_reads_as_a_dataset_of_disjoint_people(labelled: tuple
     assert all(NAME.fullmatch(path.name) for path in (folder / "bounding_box_train").iterdir())
 
 
+@pytest.mark.slow
 def test_processes_do_not_change_the_labelled_part_and_an_earlier_one_is_replaced(labelled: tuple, tmp_path: Path):
     write_labelled(replace(CONFIG, test_identities=0, train_identities=1, cameras=2), str(tmp_path))
     assert not (tmp_path / "query").exists()

@@ -135,6 +135,7 @@ def ranks(run_ranks):
 # Two ranks.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match_on", MATCH_ON)
 def test_two_steps_of_two_ranks_are_two_steps_of_one_process_with_all_the_data(ranks, match_on):
     learner = calm(make_learner(tiny(match_on)))
@@ -288,6 +289,7 @@ def test_the_crops_are_matched_after_the_training_pass_has_begun(match_on, monke
 # Compiled.
 
 
+@pytest.mark.slow
 def test_a_compiled_encoder_learns_the_same_under_the_same_names():
     plain, other = make_learner(), make_learner(scaled(TINY, compile=True))
     assert other.module.state_dict().keys() == plain.module.state_dict().keys()

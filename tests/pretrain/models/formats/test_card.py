@@ -15,6 +15,8 @@ from pretrain.models.directory import load_embedder
 from pretrain.models.formats.card import TITLE
 from tests.pretrain.models.formats.models import write_with_formats
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).parents[4] / "pretrain" / "README.md"
 SECTION = "## Take the backbone to timm, torchvision, ONNX Runtime"
 BACKBONES: dict[str, dict[str, Any]] = {
