@@ -54,9 +54,10 @@ def refuse_others(
 
 
 def claim(folder: str, mine: Mapping[str, Any], *, file: str = "config.json", **options: Any) -> bool:
-    """Take a folder, or go on with it; see `refuse_others`. What may change is written anew."""
-    is_begun = refuse_others(folder, mine, file=file, **options)
-    storage.write_json(storage.join(folder, file), mine)
+    """Take a folder, or go on with it; see `refuse_others`. Where something changed that may, it is written anew."""
+    is_begun, location = refuse_others(folder, mine, file=file, **options), storage.join(folder, file)
+    if not is_begun or storage.read_json(location) != mine:
+        storage.write_json(location, mine)
     return is_begun
 
 

@@ -37,6 +37,7 @@ def connect() -> None:
         else:
             # A local cluster asks for a token by default, as it should; Ray warns that it does.
             logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+            os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process that waits for what cannot be
             ray.init(
                 address="local",
                 num_cpus=max(MINIMUM_LOCAL_CPUS, os.cpu_count() or 1),

@@ -15,20 +15,22 @@ from hypothesis import settings
 from tests.processes import UNGUARDED, quick_processes
 
 ROOT = Path(__file__).parents[1]
-RAY = "ray"
+RAY, LATER = "ray", "ray, later"
+LAST_FILES = ("tests/test_jobs.py", "tests/test_s3.py")
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what needs Ray: it takes longest."""
-    items.sort(key=lambda item: group_of(item.nodeid) != RAY)
+    """Begin with what takes longest."""
+    order = {RAY: 0, LATER: 2}
+    items.sort(key=lambda item: order.get(group_of(item.nodeid), 1))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n``, one process has all files with tests that need Ray: two clusters on two cores starve each other.
+    """With ``-n 2``, one process has most of what needs Ray, the other all else and then the rest of Ray.
 
     Not by xdist's groups: with pytest 9.2 they do not reach its scheduler.
     """
@@ -43,9 +45,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def group_of(nodeid: str) -> str:
-    """Name what is run by one process: the file of a test, or all files with a test that needs Ray."""
+    """Name what one process runs: the file of a test, or all files with a test that needs Ray."""
     file = nodeid.partition("::")[0]
-    return RAY if _needs_ray(file) else file
+    return file if not _needs_ray(file) else LATER if file in LAST_FILES else RAY
 
 
 @functools.cache

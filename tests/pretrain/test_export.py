@@ -25,7 +25,7 @@ from pretrain.runs import START
 from pretrain.training.checkpoint import plain, publish
 from pretrain.training.isr_learner import IsrLearner
 from pretrain.training.record import MetricsLog
-from pretrain.training.run_folder import claim_run, finish
+from pretrain.training.run_folder import VERSION, claim_run, finish
 
 CONFIG = replace(isr_tiny(), seed=3, model=ModelConfig(architecture="tiny", embedding_size=16, height=32, width=16))
 
@@ -123,7 +123,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path):
     for untrained in (False, True):
         with pytest.raises(ValueError, match="is no run directory of python -m pretrain train"):
             export(str(tmp_path), str(tmp_path / "model"), untrained=untrained)
-    storage.write_json(str(tmp_path / "run" / "config.json"), {"config": to_json(CONFIG)})
+    storage.write_json(str(tmp_path / "run" / "config.json"), {"version": VERSION, "config": to_json(CONFIG)})
     with pytest.raises(ValueError, match="has no checkpoint yet; let it run longer or lower --checkpoint-every"):
         export(str(tmp_path / "run"), str(tmp_path / "model"))
     assert not (tmp_path / "model").exists()

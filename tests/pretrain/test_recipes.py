@@ -35,7 +35,7 @@ def test_an_unknown_recipe_gets_a_suggestion():
         ValueError, match=r"unknown recipe 'isr-tinny'; perhaps you meant isr-tiny; recipes: isr-tiny, isr-r"
     ):
         find_recipe("isr-tinny")
-    with pytest.raises(ValueError, match=r"unknown recipe 'zzz'; Recipes: isr-tiny"):
+    with pytest.raises(ValueError, match=r"unknown recipe 'zzz'; recipes: isr-tiny"):
         find_recipe("zzz")
 
 

@@ -107,5 +107,5 @@ def test_a_small_sweep_leaves_tables_a_picture_and_what_train_takes(ray_cluster:
     best = json.loads(Path(out, "best.json").read_text(encoding="utf-8"))
     assert with_best(CONFIG, f"{out}/best.json").loss.beta == float(best["settings"]["loss.beta"])
     assert sweep_pretraining(CONFIG, clips, out, JUDGING, over=["loss.beta=0,1"]) == found, "all trials are over"
-    with pytest.raises(ValueError, match="holds another sweep; repeat its options"):
+    with pytest.raises(ValueError, match=r"belongs to a sweep with other settings \(over: .*beta=0,1.* -> .*beta=0,2"):
         sweep_pretraining(CONFIG, clips, out, JUDGING, over=["loss.beta=0,2"])
