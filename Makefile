@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## the whole chain on a drawn street; then open out/demo/rep
 test: $(INSTALLED)  ## the whole test suite
 	$(PYTEST) -n 2 $(ARGS)
 
-test-fast: $(INSTALLED)  ## what needs no Ray
+test-fast: $(INSTALLED)  ## what needs neither Ray nor seconds by itself
 	$(PYTEST) -n 2 -m "not ray and not slow" $(ARGS)
 
 lint: $(INSTALLED)

@@ -1,7 +1,9 @@
 """Weights as others save them: files of tensors, and what torchvision and timm download by name."""
 
 import argparse
+import datetime
 import io
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,8 +30,12 @@ HARMLESS: list[Any] = [
     argparse.Namespace,  # the options of a training, beside DINO's, MAE's and DeiT's networks
     np.dtype,
     *(type(np.dtype(name)) for name in NUMBERS),
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),  # as NumPy 1 wrote it
-    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
+    np.ndarray,
+    datetime.datetime,
+    *((pathlib.PosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),  # the latter since 3.13
+    # Under the names of NumPy 1 and 2.
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((np.zeros(1).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]
 """What a pickle may hold besides tensors and Python's own values: making it runs nothing of the file's."""
 

@@ -1,11 +1,13 @@
 """Weights as others save them: pickles of tensors, wrappers around them, and downloads that lie in a cache."""
 
 import argparse
+import datetime
 import functools
 import io
 import pickle
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +57,8 @@ BESIDE = {
     "numbers": {name: np.ones(1, name)[0] for name in NUMBERS},
     "options of a training": argparse.Namespace(lr=0.1, best=np.float64(0.87)),
     "a dtype": np.dtype("float32"),
+    "arrays": {name: np.ones((2, 3), name) for name in NUMBERS},
+    "where and when": (Path("/data/run"), datetime.datetime(2026, 1, 2, 3, 4)),
 }
 
 
