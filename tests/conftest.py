@@ -16,7 +16,7 @@ from tests.processes import UNGUARDED, quick_processes
 
 ROOT = Path(__file__).parents[1]
 RAY, LATER = "ray", "ray, later"
-LAST_FILES = ("tests/test_jobs.py", "tests/test_s3.py")
+LAST_FILES = ("tests/test_jobs.py",)  # which has a cluster of its own
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("cluster", "evaluation", "pretrain", "lifelong")
 
@@ -67,8 +68,6 @@ for module in (cluster, evaluation, lifelong, pretrain):
     for name in module.PUBLIC:
         getattr(module, name)
 from evaluation.report.page import _template
-
-pytestmark = pytest.mark.slow
 print(type(_template()).__name__)
 """
 

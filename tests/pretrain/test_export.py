@@ -157,6 +157,7 @@ def run(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[Any, str, str
     return stop.value.code, streams.out, streams.err
 
 
+@pytest.mark.slow
 def test_formats_are_asked_for_by_name_and_nothing_else_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     plain = write_stage_model(tmp_path / "stage")
     model = tmp_path / "model"
@@ -179,7 +180,12 @@ def test_formats_are_asked_for_by_name_and_nothing_else_is_printed(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "broken", "message"),
     [
-        ("torch-export", True, "model.pt2 gives embeddings that are up to nan from the encoder's, more than 0.0001;"),
+        pytest.param(
+            "torch-export",
+            True,
+            "model.pt2 gives embeddings that are up to nan from the encoder's, more than 0.0001;",
+            marks=pytest.mark.slow,
+        ),
         ("backbone", False, "tiny is a backbone that no library has: leave backbone out of --formats"),
         ("tensorrt", False, "--formats"),
     ],

@@ -191,6 +191,7 @@ def test_export_prints_what_it_wrote(capsys: pytest.CaptureFixture[str], folder:
     assert 0 <= json.loads(printed)["precision"] <= 1
 
 
+@pytest.mark.slow
 def test_street_draws_the_labelled_part_alone_or_with_videos(capsys: pytest.CaptureFixture[str], folder: Path):
     size = {"style": 1, "identities": 1, "test-identities": 1, "train-identities": 2, "cameras": 2, "seconds": 1}
     options = [f"--{name}={value}" for name, value in size.items()]

@@ -20,6 +20,8 @@ from pretrain.recipes import isr_tiny
 from pretrain.training.isr_learner import IsrLearner
 from tests.pretrain.ingest.films import write_clips_directory
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 CONFIG = replace(
     isr_tiny(),

@@ -165,6 +165,7 @@ def one_step(rank, world_size):
     return metrics, gradients(learner)
 
 
+@pytest.mark.slow
 def test_two_ranks_have_the_loss_and_the_gradient_of_the_whole_batch(run_ranks):
     learner = make_learner(calm(CONFIG))
     expected_metrics = learner.step(batch((0, 1)), 1)

@@ -17,6 +17,8 @@ from pretrain.street import StreetConfig, write_labelled, write_street
 from pretrain.street.cameras import make_camera
 from pretrain.street.write import film
 
+pytestmark = pytest.mark.slow
+
 CONFIG = StreetConfig(identities=8, test_identities=4, cameras=3, seconds=3, fps=8)
 WITH_TRAIN = replace(CONFIG, train_identities=5)
 NAME = re.compile(r"(\d{4})_c(\d)s1_(\d{6})_(\d{2})\.jpg")

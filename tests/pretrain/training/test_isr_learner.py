@@ -157,6 +157,7 @@ def test_two_steps_of_two_ranks_are_two_steps_of_one_process_with_all_the_data(r
         torch.testing.assert_close(one["moments"][name], value, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_the_same_when_compiled(ranks):
     for found in ranks:
         plain, other = found["learners"]["clean"], found["learners"]["compiled"]
@@ -166,6 +167,7 @@ def test_two_ranks_learn_the_same_when_compiled(ranks):
             torch.testing.assert_close(other["state"][name], value, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FAILURES)
 def test_what_is_not_finite_on_one_rank_stops_both_before_the_update(ranks, what):
     for rank, found in enumerate(ranks):

@@ -13,6 +13,8 @@ from pretrain.models.encoder import make_encoder
 from pretrain.models.formats.files import check_format, read_format, require_packages
 from tests.pretrain.models.formats.models import write_with_formats
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ModelConfig(architecture="tiny", embedding_size=8, height=64, width=32)
 
 
