@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision.transforms import v2
+from torch.nn import functional
 
 from evaluation.datasets.images import encode_jpeg
 from pretrain.association.assignment import LOST
@@ -151,7 +151,8 @@ def test_a_sample_is_two_frames_of_the_clip_and_what_to_do_with_each_crop():
 def plain(frame):
     """The crops of a frame, only decoded and resized."""
     images = [torch.from_numpy(image).permute(2, 0, 1) for image in crop_images(frame)]
-    return np.stack([v2.functional.resize(image, [32, 16], antialias=True).numpy() for image in images])
+    smooth = {"mode": "bilinear", "antialias": True}
+    return np.concatenate([functional.interpolate(image[None], (32, 16), **smooth).numpy() for image in images])
 
 
 def test_the_crops_of_a_sample_are_the_plain_resize_of_those_of_the_chosen_frames():
