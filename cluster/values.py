@@ -5,7 +5,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cluster.errors import InputError, suggestion
@@ -42,6 +42,11 @@ def look_up(name: str, among: Mapping[str, Named], what: str) -> Named:
     if name not in among:
         raise InputError(f"unknown {what} {name!r}{suggestion(name, among)}; {what}s: {', '.join(among)}")
     return among[name]
+
+
+def changes_of(config: Any, recipes: Mapping[str, Callable[[], Any]]) -> list[str]:
+    """List in what a configuration differs from the recipe that it names, as ``name: recipe's -> its own``."""
+    return differences(recipes[config.recipe](), config) if config.recipe in recipes else []
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from cluster.values import differences, look_up
+from cluster.values import changes_of, look_up
 from lifelong.stages.config import MemoryConfig, StageConfig
 from lifelong.stages.loss_config import EpisodeLossConfig, LossConfig, MatchingLossConfig
 from pretrain.config.optimizer import OptimizerConfig
@@ -223,7 +223,7 @@ RECIPES: dict[str, Callable[[], StageConfig]] = {
 
 def changes(config: StageConfig) -> list[str]:
     """List in what a configuration differs from its recipe, as ``name: recipe's -> its own``."""
-    return differences(RECIPES[config.recipe](), config) if config.recipe in RECIPES else []
+    return changes_of(config, RECIPES)
 
 
 def find_recipe(name: str) -> Callable[[], StageConfig]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from cluster.values import differences, look_up
+from cluster.values import changes_of, look_up
 from pretrain.config.optimizer import OptimizerConfig
 from pretrain.config.run import PretrainConfig
 from pretrain.config.scale import ScaleConfig
@@ -109,4 +109,4 @@ def find_recipe(name: str) -> Callable[[], PretrainConfig]:
 
 def changes(config: PretrainConfig) -> list[str]:
     """List in what a configuration differs from its recipe, as ``name: recipe's -> its own``."""
-    return differences(RECIPES[config.recipe](), config) if config.recipe in RECIPES else []
+    return changes_of(config, RECIPES)

@@ -122,25 +122,19 @@ def test_log_probability_equals_the_loop_of_the_docstring(rows, columns, offset,
         assert got[p].item() == pytest.approx(expected, abs=1e-12)
 
 
+def of_own_rows(x, y, pair, video, own, *, temperature, margin):
+    """Both directions for one process's rows among those of all."""
+    rows = (x[own], y[own], x, y, pair[own], pair, video[own], video)
+    return pair_log_probabilities(*rows, offset=own.start, temperature=temperature, mask_same_pair_cross=margin)
+
+
 @pytest.mark.parametrize(("rows", "columns", "offset"), SHAPES)
 @pytest.mark.parametrize("margin", [None, 0.5])
 def test_both_directions_equal_loops(rows, columns, offset, margin):
     x, y, temperature = unit(columns, 4, seed=1), unit(columns, 4, seed=2), 0.2
     pair, video = labels(columns)
     own = slice(offset, offset + rows)
-    got = pair_log_probabilities(
-        x[own],
-        y[own],
-        x,
-        y,
-        pair[own],
-        pair,
-        video[own],
-        video,
-        offset=offset,
-        temperature=temperature,
-        mask_same_pair_cross=margin,
-    )
+    got = of_own_rows(x, y, pair, video, own, temperature=temperature, margin=margin)
     for direction, query, key in ((0, x, y), (1, y, x)):
         for p in range(rows):
             i = offset + p
@@ -181,19 +175,7 @@ def test_gradient_of_both_directions(margin):
     own = slice(2, 5)
 
     def function(x, y):
-        return pair_log_probabilities(
-            x[own],
-            y[own],
-            x,
-            y,
-            pair[own],
-            pair,
-            video[own],
-            video,
-            offset=2,
-            temperature=0.3,
-            mask_same_pair_cross=margin,
-        )
+        return of_own_rows(x, y, pair, video, own, temperature=0.3, margin=margin)
 
     inputs = (unit(5, 3, seed=1).requires_grad_(), unit(5, 3, seed=2).requires_grad_())
     assert torch.autograd.gradcheck(function, inputs)
