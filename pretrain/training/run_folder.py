@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from cluster import storage
-from cluster.claims import claim, json_differences, refuse_others
+from cluster.claims import claim, refuse_others
 from cluster.console import progress_bar
 from cluster.errors import InputError
 from cluster.values import from_json, to_json
@@ -54,12 +54,9 @@ def claim_run(out: str, config: Any, *, writes: bool = True, **rest: Any) -> Non
         InputError: If it belongs to another configuration or other data, or holds other files.
     """
     mine = {"version": VERSION, "config": to_json(config), **rest}
-
-    def compare(theirs: Any, _: Any) -> list[str]:
-        _check(out, theirs)
-        return json_differences(theirs, mine, ignored=("config.scale",))
-
-    (claim if writes else refuse_others)(out, mine, compare=compare)
+    if storage.exists(location := storage.join(out, "config.json")):
+        _check(out, storage.read_json(location))
+    (claim if writes else refuse_others)(out, mine, may_change=("config.scale",))
 
 
 def read_config(out: str, kind: type[Config]) -> Config:
