@@ -16,7 +16,8 @@ from tests.processes import UNGUARDED, quick_processes
 
 ROOT = Path(__file__).parents[1]
 RAY, LATER = "ray", "ray, later"
-LAST_FILES = ("tests/test_jobs.py",)  # which has a cluster of its own
+LAST_FILES = ("tests/test_jobs.py", "tests/test_s3.py", "tests/lifelong/test_sweep.py", "tests/pretrain/test_main.py")
+"""So many that both processes end at about the same time."""
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # the same examples on every machine
 settings.load_profile("repeatable")

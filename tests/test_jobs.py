@@ -1,4 +1,7 @@
-"""The commands as jobs of a Ray cluster: `ray job submit` against a small head of its own on this machine."""
+"""The commands as jobs of a Ray cluster: `ray job submit` against a small head of its own on this machine.
+
+What goes in and comes out lies in a bucket of moto's server, as at its users'.
+"""
 
 import json
 import os
@@ -17,17 +20,20 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-import boto3
 import pytest
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from ray._private.ray_constants import RAY_RUNTIME_ENV_DEFAULT_EXCLUDES
 from ray._private.runtime_env.packaging import create_package
 
+import pretrain.__main__
 from cluster import storage
+from pretrain.models.directory import load_embedder
 from pretrain.recipes import isr_tiny
+from pretrain.runs import latest_checkpoint
 from pretrain.sweep import SweepConfig, sweep_pretraining
 from pretrain.training.record import read_metrics
-from tests.pretrain.ingest.films import film, write_clips_directory, write_film, write_sidecar
+from tests.buckets import Bucket, serve_bucket
+from tests.commands import here
+from tests.pretrain.ingest.films import write_clips_directory, write_folder
 from tests.processes import UNGUARDED
 
 pytestmark = pytest.mark.ray
@@ -103,7 +109,7 @@ def head() -> Iterator[Head]:
     # The names of sockets below it have 107 bytes at most, and pytest's own folders use up many.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         options = (
-            f"--head --block --num-cpus 12 --temp-dir {folder} --port {port} --include-dashboard true "
+            f"--head --block --num-cpus 6 --temp-dir {folder} --port {port} --include-dashboard true "
             f"--dashboard-host 127.0.0.1 --dashboard-port {dashboard} --dashboard-agent-listen-port {agent} "
             f"--ray-client-server-port {client} --min-worker-port 0 --max-worker-port 0"
         )
@@ -131,51 +137,32 @@ def is_ready(head: Head, process: "subprocess.Popen[bytes]") -> bool:
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clips_directory(tmp_path_factory.mktemp("clips"))
+def store() -> Iterator[Bucket]:
+    with serve_bucket("jobs") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[dict[str, str]]:
-    """A bucket ``jobs``, and the variables that its users need; moto's servers in one process share what they hold."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    variables = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    s3(variables).create_bucket(Bucket="jobs")
-    yield variables
-    server.stop()
-
-
-def s3(variables: dict[str, str]) -> Any:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client("s3", endpoint_url=variables["AWS_ENDPOINT_URL"], region_name="us-east-1", **keys)
+def clips(store: Bucket, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return store.put(write_clips_directory(tmp_path_factory.mktemp("clips")), "clips")
 
 
 @pytest.fixture(scope="module")
 def submitted(
-    head: Head, store: dict[str, str], clips: Path, tmp_path_factory: pytest.TempPathFactory
+    head: Head, store: Bucket, clips: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, "subprocess.Popen[str]"]]:
     """Jobs that run while another is tested: most of their time goes by while processes start."""
-    folder = tmp_path_factory.mktemp("jobs")
-    for name, people in (("a", 2), ("b", 3)):
-        write_sidecar(write_film(folder / f"films/{name}.mp4", film(60, people), gop=10), 60, people)
+    videos = store.put(write_folder(tmp_path_factory.mktemp("films")), "videos")
     prepare = (
-        f"{PRETRAIN} prepare {folder}/films --out s3://jobs/clips --detector boxes --clip-seconds 2 "
-        "--segment-seconds 6 --min-height 40 --workers 1"
+        f"{PRETRAIN} prepare {videos} --out {store.url}/prepared --detector boxes --clip-seconds 2 "
+        "--segment-seconds 4 --min-height 40 --workers 1"
     )
     sweep = (
-        f"{PRETRAIN} sweep isr-tiny --clips {clips} --out {folder}/sweep --over loss.beta=0,1 --epochs 1 {SMALL} "
+        f"{PRETRAIN} sweep isr-tiny --clips {clips} --out {store.url}/sweep --over loss.beta=0.5 --epochs 1 {SMALL} "
         "--gap-seconds 0.5 --reports 1 --no-halving"
     )
     made = {
-        "prepared-and-swept": head.submit("prepared-and-swept", f"{prepare} && {sweep}", store),
+        "prepared-and-swept": head.submit("prepared-and-swept", f"{prepare} && {sweep}", store.variables),
         "refused": head.submit("refused", f"{PRETRAIN} train isr-tiny --clips {clips} --out run"),
     }
     yield made
@@ -185,29 +172,44 @@ def submitted(
 
 
 @pytest.mark.usefixtures("submitted")
-def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head: Head, clips: Path, tmp_path: Path):
-    run = tmp_path / "run"
+def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(
+    head: Head, store: Bucket, clips: str, monkeypatch: pytest.MonkeyPatch
+):
+    run = f"{store.url}/run"
     command = f"{PRETRAIN} train isr-tiny --clips {clips} --out {run} --epochs 10 {SMALL} {EVERY_STEP}"
-    begun = head.submit("begun", command, SLOWLY)
-    wait_until(lambda: len(list(run.glob("checkpoints/[0-9]*/state.json"))) > 1, "a second checkpoint")
+    begun = head.submit("begun", command, store.variables | SLOWLY)
+    wait_until(lambda: len(checkpoints(store)) > 1, "a second checkpoint")
     head.stop("begun")
     begun.communicate(timeout=300)
     assert head.ended("begun")["status"] == "STOPPED"
-    before = steps_written(run)
-    assert before[0] == 1
-    assert before[-1] < STEPS
-    assert not (run / "done.json").exists()
+    assert 2 <= checkpoints(store)[-1] < STEPS
+    assert "run/done.json" not in store.keys("run/")
 
-    log, _ = head.submit("again", command).communicate(timeout=900)
+    log, _ = head.submit("again", command, store.variables).communicate(timeout=900)
     assert head.ended("again")["status"] == "SUCCEEDED", log[-4000:]
-    assert json.loads((run / "done.json").read_text(encoding="utf-8"))["step"] == STEPS
-    after = steps_written(run)[len(before) :]
-    assert 2 < after[0] <= before[-1] + 1, "it goes on from a checkpoint"
-    assert [line["step"] for line in read_metrics(str(run))] == list(range(1, STEPS + 1))
+    for name, value in store.variables.items():
+        monkeypatch.setenv(name, value)
+    assert [line["step"] for line in read_metrics(run)] == list(range(1, STEPS + 1))
+    lines = [json.loads(line)["step"] for line in store.read("run/metrics.jsonl").splitlines()]
+    assert lines.count(1) == lines.count(2) == 1, "it goes on from a checkpoint"
+    last = f"run/checkpoints/{STEPS:09d}"
+    assert {f"{last}/{name}" for name in ("model.safetensors", "optimizer.safetensors", "state.json")} <= set(
+        store.keys(last)
+    )
+    assert any(key.startswith("run/tensorboard/events") for key in store.keys("run/"))
+    final = json.loads(store.read("run/done.json"))
+    assert (final["step"], latest_checkpoint(run)) == (STEPS, f"{store.url}/{last}")
+    again = here(pretrain.__main__, command.removeprefix(f"{PRETRAIN} "))
+    assert again == {"out": run, **final, "checkpoint": f"{store.url}/{last}"}, "the same again is done already"
+
+    export = here(pretrain.__main__, f"export {run} --out {store.url}/model")
+    assert export["step"] == STEPS
+    assert store.keys("model/") == [f"model/{name}" for name in ("README.md", "config.json", "model.safetensors")]
+    assert load_embedder(f"{store.url}/model").fingerprint == export["fingerprint"]
 
 
-def steps_written(run: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+def checkpoints(store: Bucket) -> list[int]:
+    return sorted(int(key.split("/")[2]) for key in store.keys("run/checkpoints/") if key.endswith("state.json"))
 
 
 def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict[str, "subprocess.Popen[str]"]):
@@ -219,16 +221,19 @@ def test_a_job_that_cannot_start_fails_with_one_line(head: Head, submitted: dict
     assert "Traceback" not in log
 
 
-def test_what_jobs_make_is_where_they_were_told(store: dict[str, str], submitted: dict[str, "subprocess.Popen[str]"]):
+def test_what_jobs_make_is_where_they_were_told(store: Bucket, submitted: dict[str, "subprocess.Popen[str]"]):
     log, _ = submitted["prepared-and-swept"].communicate(timeout=900)
     assert submitted["prepared-and-swept"].returncode == 0, log[-4000:]
     prepared, swept = (json.loads(line) for line in log.splitlines() if line.startswith('{"out": '))
-    assert (prepared["videos"], prepared["done"]) == (2, 2)
-    written = s3(store).list_objects_v2(Bucket="jobs", Prefix="clips/clips/")["Contents"]
-    assert len(written) == 2, "the workers know the bucket too"
-    best = json.loads(Path(swept["out"], "best.json").read_text(encoding="utf-8"))
-    assert len(swept["trials"]) == 2
-    assert best["settings"] in [trial["settings"] for trial in swept["trials"]]
+    assert (prepared["videos"], prepared["done"], prepared["quarantined"]) == (4, 2, 2)
+    assert prepared["clips"] >= 8
+    report = json.loads(store.read("prepared/report.json"))
+    assert {name: prepared[name] for name in report["totals"]} == report["totals"]
+    assert {video["video_id"] for video in report["videos"]} == {"a.mp4", "cut.mp4", "notes.mp4", "yard/b.mp4"}
+    assert len(store.keys("prepared/clips/")) == 6, "the workers know the bucket too"
+    assert store.keys("prepared/attempts") == []
+    best = json.loads(store.read("sweep/best.json"))
+    assert best["settings"] == swept["trials"][0]["settings"] == {"loss.beta": "0.5"}
 
 
 def test_the_package_of_a_job_is_the_code_and_small(tmp_path: Path):

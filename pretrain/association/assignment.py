@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 LOST = -1
 """Position, in the other frame, of somebody whom no chain of boxes leads to; see `pretrain.association.tracks`."""
@@ -27,6 +26,20 @@ class Matches:
     """[P] positions in the second frames' crops."""
     pair: NDArray[np.int64]
     """[P] number of the frame pair, from 0."""
+
+
+def assign(score_NM: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Choose min(N, M) pairs, each row and each column at most once, so that the summed score is largest.
+
+    Args:
+        score_NM: Finite scores; N or M may be 0.
+
+    Returns:
+        Row and column indices of the pairs, rows increasing.
+    """
+    from scipy.optimize import linear_sum_assignment  # half a second of every process that only imports this module
+
+    return linear_sum_assignment(score_NM, maximize=True)
 
 
 def match(similarity_NM: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -52,7 +65,7 @@ def match(similarity_NM: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArr
     """
     if not np.isfinite(similarity_NM).all():
         raise ValueError("similarities must be finite; the embeddings hold NaN or infinity")
-    row_P, column_P = linear_sum_assignment(similarity_NM, maximize=True)
+    row_P, column_P = assign(similarity_NM)
     return row_P.astype(np.int64), column_P.astype(np.int64)
 
 

@@ -8,9 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from pretrain.association.assignment import LOST
+from pretrain.association.assignment import LOST, assign
 from pretrain.ingest.crops import intersection_over_union
 
 MIN_OVERLAP = 0.1
@@ -34,7 +33,7 @@ def follow(boxes: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.int64], NDA
     for before, after in pairwise(boxes):
         link = np.full(len(before) + 1, LOST)  # the last is for those who are lost already
         overlap = intersection_over_union(before, after)
-        row, column = linear_sum_assignment(overlap, maximize=True)
+        row, column = assign(overlap)
         is_near = overlap[row, column] >= MIN_OVERLAP
         link[row[is_near]] = column[is_near]
         forward = link[forward]

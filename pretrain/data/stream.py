@@ -60,7 +60,8 @@ def build_dataset(source: Source, share: Share, *, readers: int) -> Dataset:
     # the others can be made.
     most = MOST_BLOCKS if source.looks_ahead else len(share)
     blocks = max(1, min(len(share) // share.size, most))
-    return ray.data.range(len(share), override_num_blocks=blocks).map_batches(
+    # One task at a time counts faster than anybody reads; Ray would start a process for each of its CPUs.
+    return ray.data.range(len(share), concurrency=1, override_num_blocks=blocks).map_batches(
         ReadSamples,
         fn_constructor_kwargs={"source": source, "share": share},
         batch_size=min(SAMPLES_AT_ONCE, share.size),

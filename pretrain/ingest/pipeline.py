@@ -55,7 +55,7 @@ def prepare_videos(inputs: Sequence[str], out: str, config: IngestConfig, *, wor
     claim(out, config, locations)
     session.connect()
     pool = plan_workers(workers)
-    rows = _drain(build_probe(sources, config), "probing", len(sources), lambda row: row["is_last"])
+    rows = _drain(build_probe(sources, config, workers=pool), "probing", len(sources), lambda row: row["is_last"])
     todo = [row for row in rows if not row["error"]]
     broken = {row["video_id"]: row["error"] for row in rows if row["error"]}
     work = [{"name": segment_name(row["video_id"], row["first_frame"]), **row} for row in todo]
@@ -122,11 +122,11 @@ def segment_name(video_id: str, first: int) -> str:
     return f"{hashlib.sha256(video_id.encode()).hexdigest()[:16]}-{first:09d}"
 
 
-def build_probe(sources: Sequence[Source], config: IngestConfig) -> Dataset:
-    """Build the lazy graph: one row per video in, one row per segment out."""
+def build_probe(sources: Sequence[Source], config: IngestConfig, *, workers: int) -> Dataset:
+    """Build the lazy graph: one row per video in, one row per segment out, as many at a time as there are workers."""
     items = [{"video_id": source.video_id, "location": source.location} for source in sources]
     listing = ray.data.from_items(items, override_num_blocks=min(len(items), 256))
-    return listing.flat_map(functools.partial(probe_row, segment_seconds=config.segment_seconds))
+    return listing.flat_map(functools.partial(probe_row, segment_seconds=config.segment_seconds), concurrency=workers)
 
 
 def probe_row(row: dict[str, Any], segment_seconds: float) -> list[dict[str, Any]]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from tests.processes import UNGUARDED
 
-# Before Ray is imported: how long it waits for the lost node's workers before it asks for fewer.
+# Before Ray is imported: how soon it notes that a node is lost (five times nobody answers), and how long it waits for
+# that node's workers before it asks for fewer.
 os.environ |= {
+    "RAY_health_check_period_ms": "1000",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "20",
     **UNGUARDED,
@@ -52,9 +54,8 @@ def waiting_loop(folder: Path) -> Any:
 
 
 def main(clips: str, out: str, folder: str) -> None:
-    """Train on a head with one CPU and two nodes with a worker each; take one node away."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=2)
+    """Train on two nodes with a worker each, of which the head has one CPU more; take the other away."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3})
     lost = cluster.add_node(num_cpus=2)
     os.environ["RAY_ADDRESS"] = cluster.address
     pretrain.training.ray_train.train_loop = waiting_loop(Path(folder))

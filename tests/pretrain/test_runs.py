@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 import ray.train
 
-import pretrain.training.ray_train
 from cluster import session, storage
 from cluster.errors import InputError
 from cluster.values import to_json
@@ -183,8 +182,12 @@ def test_what_clips_lack_is_said_before_anything_starts(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-def dies_once_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
-    """The real loop in workers of which one is killed, as a machine that goes away is, once before a step.
+DIES, WAITS = 4, 8
+"""Steps before which a worker is killed once, and before which two workers wait for ever."""
+
+
+def troubled_loop(folder: Path) -> Callable[[dict[str, Any]], None]:
+    """The real loop in two workers of which one is killed, as a machine that goes away is, and which later hang.
 
     Every worker notes the draws that it learns from, in a file of its own.
     """
@@ -194,9 +197,12 @@ def dies_once_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None
         take_step, to_batch = IsrLearner.step, IsrLearner.to_batch
 
         def fragile(self: Any, batch: Any, number: int) -> Any:
-            if number == step and rank == 1 and not (folder / "died").exists():
+            if number == DIES and rank == 1 and not (folder / "died").exists():
                 (folder / "died").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if number == WAITS:
+                (folder / f"waits-{rank}").touch()
+                time.sleep(600)
             return take_step(self, batch, number)
 
         def noted(self: Any, columns: Any) -> Any:
@@ -224,82 +230,76 @@ def images_of(record: list[dict[str, Any]]) -> list[float]:
     return [line["images_per_second"] * line["data/wait_seconds"] / line["data/wait_share"] for line in record]
 
 
-@pytest.mark.ray
-def test_two_workers_of_which_one_is_killed_learn_what_one_learns(
-    finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """They go on with the very samples that come next, so the whole record is that of the run without trouble."""
-    monkeypatch.setattr(pretrain.training.ray_train, "train_loop", dies_once_before(6, tmp_path))
-    out = str(tmp_path / "run")
-    final = train(scaled(CONFIG, workers=2), clips, out)
-    assert (tmp_path / "died").exists()
-    assert final["step"] == STEPS
-    lines = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    # The checkpoint of step 2 was safe by then; that of step 4 may have died on its way, as the report of step 5.
-    assert lines[:2] == [1, 2]
-    assert min(lines[2:]) == 3, "nothing was done again from the start"
-    assert lines[-5:] == [5, 6, 7, 8, 9]
-    draws = [
-        (int(rank), draw)
-        for path in tmp_path.glob("draws-*")
-        for rank, _, listed in (line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines())
-        for draw in json.loads(listed)
-    ]
-    assert {draw for _, draw in draws} == set(range(4 * STEPS)), "every clip of every epoch was learned from"
-    assert all(rank == draw % 4 // 2 for rank, draw in draws), "by one worker"
-    again = [draw for draw in set(draws) if draws.count(draw) > 1]
-    assert all(8 <= draw < 24 for _, draw in again), "twice only what no checkpoint had when the worker died"
-    assert_learned_alike(finished[0], out)
-
-
-def waits_before(step: int, folder: Path) -> Callable[[dict[str, Any]], None]:
-    """The real loop in workers that wait for ever before a step."""
-
-    def loop(settings: dict[str, Any]) -> None:
-        take_step = IsrLearner.step
-
-        def endless(self: Any, batch: Any, number: int) -> Any:
-            if number == step:
-                (folder / "waiting").touch()
-                time.sleep(600)
-            return take_step(self, batch, number)
-
-        IsrLearner.step = endless
-        train_loop(settings)
-
-    return loop
-
-
 DRIVER = """
 import sys
 from pathlib import Path
 import pretrain.training.ray_train
 from pretrain.config.scale import scaled
 from pretrain.runs import train
-from tests.pretrain.test_runs import CONFIG, waits_before
+from tests.pretrain.test_runs import CONFIG, troubled_loop
 clips, out, folder = sys.argv[1:]
-pretrain.training.ray_train.train_loop = waits_before(5, Path(folder))
+pretrain.training.ray_train.train_loop = troubled_loop(Path(folder))
 train(scaled(CONFIG, workers=2), clips, out)
 """
 
 
 @pytest.mark.ray
-def test_a_run_whose_driver_is_killed_goes_on_with_another_number_of_workers(
+def test_a_run_that_loses_a_worker_and_then_its_driver_learns_what_one_without_trouble_learns(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path
 ):
+    """Two workers, of which one is killed; then the driver is, and the same command goes on with one worker.
+
+    They go on with the very samples that come next, so the whole record is that of the run without trouble.
+    """
     out = str(tmp_path / "run")
     command = [sys.executable, "-c", DRIVER, clips, out, str(tmp_path)]
     driver = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "RAY_ADDRESS": session.address()})
     try:
-        await_file(tmp_path / "waiting", driver)
+        for rank in (0, 1):
+            await_file(tmp_path / f"waits-{rank}", driver)
+        await_step(WAITS - 1, out)
     finally:
         driver.kill()
         driver.wait()
+    assert (tmp_path / "died").exists()
+    lines = steps_of(out)
+    # The checkpoint of step 2 was safe when the worker died, and that of step 4 was not begun.
+    assert lines[:2] == [1, 2]
+    assert min(lines[2:]) == 3, "nothing was done again from the start"
+    assert lines[-4:] == [4, 5, 6, 7]
+    assert_divided(tmp_path)
+
     final = train(CONFIG, clips, out)
     assert final["step"] == STEPS
+    after = steps_of(out)[len(lines) :]
+    assert after == [7, 8, 9], "a checkpoint was gone on from"
     assert_learned_alike(finished[0], out)
-    found = [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert found.count(1) == found.count(2) == 1, "a checkpoint was gone on from"
+
+
+def assert_divided(folder: Path) -> None:
+    """Two workers learned from every sample of their steps, each from its own, and again from few."""
+    draws = [
+        (int(rank), draw)
+        for path in folder.glob("draws-*")
+        for rank, _, listed in (line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines())
+        for draw in json.loads(listed)
+    ]
+    assert {draw for _, draw in draws} == set(range(4 * WAITS)), "every clip was learned from"
+    assert all(rank == draw % 4 // 2 for rank, draw in draws), "by one worker"
+    again = [draw for draw in set(draws) if draws.count(draw) > 1]
+    assert all(8 <= draw < 16 for _, draw in again), "twice only what no checkpoint had when the worker died"
+
+
+def steps_of(out: str) -> list[int]:
+    return [json.loads(line)["step"] for line in Path(out, "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def await_step(step: int, out: str, seconds: float = 60) -> None:
+    """The workers are before the next step; Ray's controller may not have asked for the reports of this one yet."""
+    deadline = time.monotonic() + seconds
+    while steps_of(out)[-1] < step:
+        assert time.monotonic() < deadline, f"the record of step {step} did not come"
+        time.sleep(0.1)
 
 
 def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 900) -> None:
@@ -314,7 +314,7 @@ def await_file(path: Path, process: subprocess.Popen[bytes], seconds: float = 90
 def test_an_elastic_run_that_loses_a_machine_goes_on_with_those_that_are_left(
     finished: tuple[str, dict[str, Any]], clips: str, tmp_path: Path
 ):
-    """On a cluster of three nodes of its own, in a process of its own; see `tests.pretrain.losing_a_node`."""
+    """On a cluster of two nodes of its own, in a process of its own; see `tests.pretrain.losing_a_node`."""
     out = str(tmp_path / "run")
     command = [sys.executable, "-m", "tests.pretrain.losing_a_node", clips, out, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False, encoding="utf-8")

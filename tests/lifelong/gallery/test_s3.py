@@ -1,16 +1,15 @@
 """The same gallery behind an s3:// URL, on moto's server."""
 
 import threading
+import uuid
 
-import boto3
 import numpy as np
 import pytest
-import s3fs
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from cluster import storage
 from lifelong.gallery import journal
 from lifelong.gallery.gallery import Gallery
+from tests.buckets import serve_bucket
 from tests.lifelong.gallery.rows import make_gallery, make_rows
 
 pytestmark = pytest.mark.slow
@@ -18,26 +17,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def location(monkeypatch, tmp_path):
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # they remember other tests' endpoints
-    boto3.client("s3", endpoint_url=environment["AWS_ENDPOINT_URL"]).create_bucket(
-        Bucket=f"galleries-{port}"
-    )  # moto keeps buckets of earlier servers
-    yield f"s3://galleries-{port}/people/gallery"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+    with serve_bucket(f"galleries-{uuid.uuid4().hex}") as bucket:  # moto keeps those of earlier servers
+        for name, value in {**bucket.variables, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+            monkeypatch.setenv(name, value)
+        yield f"{bucket.url}/people/gallery"
 
 
 def test_a_gallery_in_a_bucket(location, tmp_path):

@@ -1,7 +1,6 @@
 """Ingestion on Ray: good and broken inputs, a second run, a decoder that kills its process, any number of workers."""
 
 import json
-import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +24,9 @@ from pretrain.ingest.pipeline import (
     segment_name,
 )
 from pretrain.ingest.report import write_report
-from pretrain.ingest.workers import MAX_ATTEMPTS, ExtractSegment
+from pretrain.ingest.workers import MAX_ATTEMPTS
 from tests.pretrain.ingest.films import people_at, write_folder
+from tests.pretrain.ingest.fragile import FragileSegment
 from tests.pretrain.ingest.test_manifest import write_crops
 from tests.pretrain.ingest.test_report import assert_adds_up
 
@@ -169,15 +169,6 @@ def test_one_worker_and_two_give_the_same_clips(prepared: tuple[str, dict[str, A
     alone = str(tmp_path / "alone")
     assert prepare_videos([str(films)], alone, CONFIG, workers=1)["totals"] == report["totals"]
     assert read_all(alone) == read_all(out)
-
-
-class FragileSegment(ExtractSegment):
-    """A decoder that takes its process with it at one segment, as a crash inside a codec does."""
-
-    def clips(self, row: dict[str, Any]) -> tuple[list[dict[str, Any]], Counter[str]]:
-        if (row["video_id"], row["first_frame"]) == ("a.mp4", 41):
-            os._exit(1)
-        return super().clips(row)
 
 
 @pytest.mark.ray
