@@ -71,7 +71,9 @@ def ray_cluster() -> Iterator[None]:
 
     os.environ.update(UNGUARDED)
     session.connect()
-    yield
+    with pytest.MonkeyPatch.context() as patch:  # commands that run in this process leave it to the others
+        patch.setattr(session, "disconnect", lambda: None)
+        yield
     session.disconnect()
 
 

@@ -51,7 +51,6 @@ def store(ray_cluster: None) -> Iterator[Bucket]:
     with serve_bucket("people") as made, pytest.MonkeyPatch.context() as patch:
         for name, value in made.variables.items():
             patch.setenv(name, value)
-        patch.setattr(session, "disconnect", lambda: None)  # the cluster belongs to all tests
         yield made
 
 

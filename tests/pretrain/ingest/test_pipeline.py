@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster import session, storage
+from cluster import storage
 from cluster.console import run_cli
 from cluster.values import to_json
 from pretrain.__main__ import COMMANDS
@@ -145,12 +145,10 @@ def test_a_second_run_does_nothing_new_and_reports_the_same(
     prepared: tuple[str, dict[str, Any]],
     films: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ):
     """Through the command line: inputs that cannot be used are named on standard error, and the exit code is 0."""
     out, report = prepared
     before = {name: time for name, time in snapshot(out).items() if "/clips/c" in name or "/segments/" in name}
-    monkeypatch.setattr(session, "disconnect", lambda: None)  # the cluster belongs to all tests
     options = ["--detector", "boxes", "--clip-seconds", "1", "--segment-seconds", "4", "--min-height", "40"]
     with pytest.raises(SystemExit) as stop:
         run_cli("prog", COMMANDS, ["prepare", str(films), "--out", out, *options])
