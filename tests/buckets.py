@@ -36,8 +36,9 @@ class Bucket:
 
     def put(self, folder: Path, prefix: str) -> str:
         """Upload the files of a folder and return where they are."""
+        client = self.client()
         for path in folder.rglob("*.*"):
-            self.client().upload_file(str(path), self.name, f"{prefix}/{path.relative_to(folder).as_posix()}")
+            client.upload_file(str(path), self.name, f"{prefix}/{path.relative_to(folder).as_posix()}")
         return f"{self.url}/{prefix}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import session, storage
+from cluster import storage
 from cluster.console import run_cli
 from evaluation.datasets.images import decode_image
 from evaluation.datasets.registry import read_dataset
@@ -29,7 +29,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def plain_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PERENNIAL_TRACEBACK", raising=False)
-    monkeypatch.setattr(session, "disconnect", lambda: None)  # a cluster that other tests started goes on
 
 
 @pytest.fixture(scope="module")
